@@ -1,0 +1,113 @@
+import * as z from 'zod';
+
+/** The environment as every runtime can give it: names to text. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+const MIN_SECRET_BYTES = 32;
+
+const SECRET_ADVICE = 'Make one with: openssl rand -base64 48';
+
+const text = z.string().trim().min(1);
+const databaseName = text.regex(/^[A-Za-z0-9_-]{1,63}$/, 'is 1 to 63 letters, digits, "_" or "-"');
+const integer = (min: number, max: number) =>
+  text
+    .regex(/^\d+$/, `is a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `is a whole number from ${min} to ${max}`);
+
+/** Every variable of the service, with its default. README.md and .dev.vars.example list the same ones. */
+const schema = z.object({
+  MONGO_URI: text
+    .regex(/^mongodb(\+srv)?:\/\//, 'starts with mongodb:// or mongodb+srv:// (leave it out for the embedded store)')
+    .optional(),
+  MASTER_DB: databaseName.default('master_db'),
+  TENANTS_DB: databaseName.optional(),
+  JWT_SECRET: text
+    .refine(
+      (secret) => new TextEncoder().encode(secret).byteLength >= MIN_SECRET_BYTES,
+      `has at least ${MIN_SECRET_BYTES} bytes. ${SECRET_ADVICE}`,
+    )
+    .optional(),
+  JWT_ALGORITHM: z.enum(['HS256', 'HS384', 'HS512'], 'is HS256, HS384 or HS512').default('HS256'),
+  JWT_EXP_MINUTES: integer(1, 1440).default(60),
+  HOST: text.default('127.0.0.1'),
+  PORT: integer(0, 65535).default(8000),
+  DATA_DIR: text.default('./data'),
+  BCRYPT_COST: integer(10, 15).default(10),
+  STORE_TIMEOUT_MS: integer(100, 60_000).default(5000),
+  GATEWAY_OBJECTS: integer(1, 64).default(4),
+});
+
+type Variables = z.infer<typeof schema>;
+
+/** The service's configuration: parsed once, handed in, never read from the environment again. */
+export type Config = {
+  /** Undefined: the embedded store, in `dataDir`. */
+  readonly mongoUri: string | undefined;
+  readonly masterDatabase: string;
+  /** Where the tenants' collections live; the master database itself unless TENANTS_DB says otherwise. */
+  readonly tenantsDatabase: string;
+  readonly jwt: {
+    /** Undefined only with the embedded store: the platform then makes one and keeps it beside the data. */
+    readonly secret: string | undefined;
+    readonly algorithm: Variables['JWT_ALGORITHM'];
+    readonly lifetimeSeconds: number;
+  };
+  readonly host: string;
+  readonly port: number;
+  readonly dataDir: string;
+  readonly bcryptCost: number;
+  readonly storeTimeoutMs: number;
+  /** On Workers with MONGO_URI: how many Durable Objects hold a connection pool each. */
+  readonly gatewayObjects: number;
+};
+
+/** Everything wrong with the environment, a line a problem, each naming its variable. Never holds a value. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(`The configuration is not usable:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+    this.problems = problems;
+  }
+}
+
+/**
+ * Reads the configuration from the environment. An empty variable counts as one left out.
+ * @throws {ConfigError} naming every variable that is wrong, at once
+ */
+export function parseConfig(environment: Environment): Config {
+  const given = Object.fromEntries(
+    Object.keys(schema.shape).flatMap((name) => {
+      const value = environment[name];
+      return value === undefined || value.trim() === '' ? [] : [[name, value]];
+    }),
+  );
+  const parsed = schema.safeParse(given);
+  const problems = parsed.success
+    ? []
+    : parsed.error.issues.map((issue) => `${String(issue.path[0])} ${issue.message.replace(/^Invalid input: /, '')}.`);
+  if ('MONGO_URI' in given && !('JWT_SECRET' in given)) {
+    problems.push(`JWT_SECRET is missing, and MONGO_URI is set. ${SECRET_ADVICE}`);
+  }
+  if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
+
+  const variables = parsed.data;
+  return {
+    mongoUri: variables.MONGO_URI,
+    masterDatabase: variables.MASTER_DB,
+    tenantsDatabase: variables.TENANTS_DB ?? variables.MASTER_DB,
+    jwt: {
+      secret: variables.JWT_SECRET,
+      algorithm: variables.JWT_ALGORITHM,
+      lifetimeSeconds: variables.JWT_EXP_MINUTES * 60,
+    },
+    host: variables.HOST,
+    port: variables.PORT,
+    dataDir: variables.DATA_DIR,
+    bcryptCost: variables.BCRYPT_COST,
+    storeTimeoutMs: variables.STORE_TIMEOUT_MS,
+    gatewayObjects: variables.GATEWAY_OBJECTS,
+  };
+}

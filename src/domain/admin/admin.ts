@@ -1,0 +1,27 @@
+import type { Index } from '../../store/port.ts';
+import type { Role } from '../authorization.ts';
+
+/** An admin as it is stored in the master database's `admins`. An admin belongs to one organization. */
+export type AdminDocument = {
+  readonly _id: string;
+  readonly organization_id: string;
+  readonly email: string;
+  /** The address in lower case: what tells admins of an organization apart. */
+  readonly email_key: string;
+  readonly password_hash: string;
+  readonly role: Role;
+  readonly version: number;
+  /** Raised by what must end the tokens issued so far: another email or password. */
+  readonly epoch: number;
+  /** The operation that last changed this admin, so that carrying it on changes nothing twice. */
+  readonly changed_by: string;
+  readonly created_at: Date;
+  readonly updated_at: Date;
+};
+
+export const ADMIN_INDEXES: readonly Index[] = [
+  { name: 'organization_id_email_key', key: { organization_id: 1, email_key: 1 }, unique: true },
+  { name: 'email_key', key: { email_key: 1 } },
+];
+
+export const emailKey = (email: string): string => email.toLowerCase();

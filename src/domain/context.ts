@@ -1,0 +1,52 @@
+import type { Collection, Database, Store } from '../store/store.ts';
+import type { AdminDocument } from './admin/admin.ts';
+import type { ClaimDocument } from './organization/claims.ts';
+import type { OrganizationDocument } from './organization/organization.ts';
+import type { AccessTokens } from './session/access-token.ts';
+import type { SessionDocument } from './session/session.ts';
+
+/** The master database, by its collections. */
+export type Master = {
+  readonly database: Database;
+  readonly organizations: Collection<OrganizationDocument>;
+  readonly admins: Collection<AdminDocument>;
+  readonly claims: Collection<ClaimDocument>;
+  readonly sessions: Collection<SessionDocument>;
+};
+
+/** Password hashing. Both do the same work whatever they are given; over their bound they throw `busy`. */
+export type Passwords = {
+  hash(password: string): Promise<string>;
+  /** False for a password that no hash can be of. `undefined`: there is no hash, and the work is done all the same. */
+  verify(password: string, hash: string | undefined): Promise<boolean>;
+};
+
+/** One line of the log: an event and its particulars. Never a secret, a name that a caller typed, or a document. */
+export type Log = (level: 'info' | 'warn' | 'error', event: string, particulars?: Record<string, unknown>) => void;
+
+export type Settings = {
+  /** Where new organizations are placed. */
+  readonly placement: { readonly cluster: string; readonly database: string };
+  /** How long an operation belongs to the instance that runs it, in milliseconds. */
+  readonly leaseMs: number;
+  /** How long a released collection name is kept from reuse, in milliseconds: longer than any write can be in flight. */
+  readonly quarantineMs: number;
+  /** How long a sign-in is fresh enough to change email or password, in seconds. */
+  readonly freshSignInSeconds: number;
+  /** How long a session lasts at most, and unused, in seconds. */
+  readonly sessionSeconds: { readonly absolute: number; readonly idle: number };
+};
+
+/** What every verb of the domain works with. */
+export type Context = {
+  readonly master: Master;
+  /** The store of a cluster, by the name in a placement. */
+  readonly clusters: (cluster: string) => Store;
+  readonly passwords: Passwords;
+  readonly tokens: AccessTokens;
+  readonly clock: () => Date;
+  /** A new id: time-ordered, unique (UUIDv7, RFC 9562). */
+  readonly newId: () => string;
+  readonly log: Log;
+  readonly settings: Settings;
+};

@@ -1,0 +1,43 @@
+/** Every way in which the service refuses, by a stable code. What each means over HTTP is http/problem.ts's affair. */
+export type DomainErrorCode =
+  | 'invalid_input'
+  | 'invalid_credentials'
+  | 'invalid_token'
+  | 'forbidden'
+  | 'reauthentication_required'
+  | 'organization_not_found'
+  | 'organization_name_taken'
+  | 'organization_required'
+  | 'admin_email_taken'
+  | 'operation_in_progress'
+  | 'conflict'
+  | 'busy'
+  | 'unavailable';
+
+/** One thing wrong with the input: where, and what to change. */
+export type InputIssue = { readonly path: string; readonly message: string };
+
+/** A refusal in the domain's own words: its message is fit for the caller. */
+export class DomainError extends Error {
+  override readonly name = 'DomainError';
+  readonly code: DomainErrorCode;
+  /** For invalid_input. */
+  readonly issues: readonly InputIssue[];
+  /** For organization_required: the names to choose from. */
+  readonly organizations: readonly string[];
+
+  constructor(
+    code: DomainErrorCode,
+    message: string,
+    options: { issues?: readonly InputIssue[]; organizations?: readonly string[]; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.issues = options.issues ?? [];
+    this.organizations = options.organizations ?? [];
+  }
+}
+
+/** Invalid input of one field. */
+export const invalid = (path: string, message: string): DomainError =>
+  new DomainError('invalid_input', 'The input is not valid.', { issues: [{ path, message }] });

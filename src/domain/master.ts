@@ -1,0 +1,28 @@
+import type { Store } from '../store/store.ts';
+import { ADMIN_INDEXES } from './admin/admin.ts';
+import type { Master } from './context.ts';
+import { CLAIM_INDEXES } from './organization/claims.ts';
+import { ORGANIZATION_INDEXES } from './organization/organization.ts';
+import { SESSION_INDEXES } from './session/session.ts';
+
+/** The master database of a store, by its collections. Asks nothing of the store. */
+export function openMaster(store: Store, name: string): Master {
+  const database = store.database(name);
+  return {
+    database,
+    organizations: database.collection('organizations'),
+    admins: database.collection('admins'),
+    claims: database.collection('claims'),
+    sessions: database.collection('sessions'),
+  };
+}
+
+/** Makes the master's collections and indexes, or finds them made. */
+export async function prepareMaster({ database }: Master): Promise<void> {
+  await Promise.all([
+    database.createCollection('organizations', ORGANIZATION_INDEXES),
+    database.createCollection('admins', ADMIN_INDEXES),
+    database.createCollection('claims', CLAIM_INDEXES),
+    database.createCollection('sessions', SESSION_INDEXES),
+  ]);
+}

@@ -1,0 +1,137 @@
+import type { Index } from '../../store/port.ts';
+import { isStoreError } from '../../store/port.ts';
+import type { Context } from '../context.ts';
+import { persist } from '../persist.ts';
+import { collectionCandidates } from './name.ts';
+import type { OrganizationDocument, Placement } from './organization.ts';
+
+/**
+ * A claim says who has a name or a collection. Its `_id` is what is claimed, so that the store's own refusal of a
+ * second insert is the only "taken" there is.
+ *
+ * A claim is in force while it is for what its organization has, or was made by the operation under way
+ * ({@link isInForce}). Any other is left over from an operation that ended, or from an instance that was paused past
+ * its lease, and may be cleared by whoever meets it. For that, a claim is read before its owner: the operation is
+ * journaled before it claims, so an owner read later knows of every claim read earlier that it still wants.
+ */
+export type ClaimDocument = {
+  readonly _id: string;
+  readonly kind: 'name' | 'collection';
+  readonly organization_id: string;
+  readonly operation_id: string;
+  /** `quarantined`: a released collection that nobody takes while a write aimed at it may still be in flight. */
+  readonly state: 'held' | 'quarantined';
+  /** For `quarantined`: when it ends. */
+  readonly until: Date | null;
+  /** For a collection: where it is. */
+  readonly placement: Placement | null;
+  readonly created_at: Date;
+};
+
+export const CLAIM_INDEXES: readonly Index[] = [
+  { name: 'organization_id', key: { organization_id: 1 } },
+  { name: 'until', key: { until: 1 } },
+];
+
+export const nameClaimId = (key: string): string => `name:${key}`;
+
+const collectionClaimId = ({ cluster, database, collection }: Placement): string =>
+  `collection:${cluster}/${database}/${collection}`;
+
+/** Whether nobody else may take what is claimed. `owner` is read after the claim; undefined when it is gone. */
+export function isInForce(claim: ClaimDocument, owner: OrganizationDocument | undefined): boolean {
+  if (claim.state === 'quarantined') return true;
+  if (owner === undefined || owner.status === 'deleting') return false;
+  if (claim.operation_id === owner.operation?.id) return true;
+  return claim.kind === 'name'
+    ? claim._id === nameClaimId(owner.key)
+    : claim._id === collectionClaimId(owner.placement);
+}
+
+type Claimant = { readonly organizationId: string; readonly operationId: string };
+
+/** Takes a name. True when the claimant has it now, also by an earlier call; false when another has it. */
+export function claimName(context: Context, key: string, claimant: Claimant): Promise<boolean> {
+  return claim(context, { _id: nameClaimId(key), kind: 'name', placement: null }, claimant);
+}
+
+/**
+ * Takes the best free collection name for a slug. One that is there already without a claim, made by hand, say, is
+ * passed over: a tenant never starts with documents that are not its own.
+ */
+export async function claimCollection(
+  context: Context,
+  place: Omit<Placement, 'collection'>,
+  slug: string,
+  claimant: Claimant,
+): Promise<Placement> {
+  const database = context.clusters(place.cluster).database(place.database);
+  for (const collection of collectionCandidates(slug, claimant.operationId)) {
+    if ((await database.listCollections(collection)).includes(collection)) continue;
+    const placement: Placement = { ...place, collection };
+    const claimed = await claim(
+      context,
+      { _id: collectionClaimId(placement), kind: 'collection', placement },
+      claimant,
+    );
+    if (claimed) return placement;
+  }
+  throw new Error(`No collection name is free for operation ${claimant.operationId}.`);
+}
+
+async function claim(
+  context: Context,
+  what: Pick<ClaimDocument, '_id' | 'kind' | 'placement'>,
+  { organizationId, operationId }: Claimant,
+): Promise<boolean> {
+  const { claims, organizations } = context.master;
+  const wanted: ClaimDocument = {
+    ...what,
+    organization_id: organizationId,
+    operation_id: operationId,
+    state: 'held',
+    until: null,
+    created_at: context.clock(),
+  };
+  for (;;) {
+    try {
+      await persist(() => claims.insertOne(wanted));
+      return true;
+    } catch (error) {
+      if (!isStoreError(error, 'DuplicateKey')) throw error;
+    }
+    const holder = await claims.findOne({ _id: what._id });
+    if (holder === undefined) continue;
+    if (holder.operation_id === operationId) return true;
+    const owner = await organizations.findOne({ _id: holder.organization_id });
+    if (isInForce(holder, owner)) return false;
+    await releaseClaim(context, holder);
+  }
+}
+
+/** Lets go of every claim of the organization that is not in force: names at once, collections into quarantine. */
+export async function releaseClaims(context: Context, organizationId: string): Promise<void> {
+  const { claims, organizations } = context.master;
+  const held = await claims.find({ organization_id: organizationId, state: 'held' });
+  const owner = await organizations.findOne({ _id: organizationId });
+  for (const claim of held) {
+    if (!isInForce(claim, owner)) await releaseClaim(context, claim);
+  }
+}
+
+async function releaseClaim(context: Context, claim: ClaimDocument): Promise<void> {
+  const { claims } = context.master;
+  const unchanged = { _id: claim._id, operation_id: claim.operation_id, state: 'held' } as const;
+  if (claim.kind === 'name') {
+    await persist(() => claims.deleteOne(unchanged));
+    return;
+  }
+  const until = new Date(context.clock().getTime() + context.settings.quarantineMs);
+  await persist(() => claims.updateOne(unchanged, { $set: { state: 'quarantined', until } }));
+}
+
+/** The collections that the organization holds claims on. */
+export async function claimedPlacements(context: Context, organizationId: string): Promise<Placement[]> {
+  const held = await context.master.claims.find({ organization_id: organizationId, kind: 'collection', state: 'held' });
+  return held.flatMap(({ placement }) => (placement === null ? [] : [placement]));
+}

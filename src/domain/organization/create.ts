@@ -1,0 +1,157 @@
+import { isStoreError } from '../../store/port.ts';
+import type { AdminDocument } from '../admin/admin.ts';
+import { emailKey } from '../admin/admin.ts';
+import { checkNewPassword } from '../admin/password-policy.ts';
+import type { Context } from '../context.ts';
+import { DomainError } from '../errors.ts';
+import { persist } from '../persist.ts';
+import { claimCollection } from './claims.ts';
+import { eraseOrganization } from './erase.ts';
+import { leaseFromNow, takeName } from './lifecycle.ts';
+import { parseOrganizationName } from './name.ts';
+import type { OrganizationDocument } from './organization.ts';
+import { TENANT_INDEXES } from './organization.ts';
+import { nameTaken } from './refusals.ts';
+
+export type CreateOrganizationInput = { organization_name: string; email: string; password: string };
+
+export type CreateOrganizationResult = {
+  organization_id: string;
+  organization_name: string;
+  collection_name: string;
+  admin_id: string;
+  admin_email: string;
+  created_at: Date;
+};
+
+/**
+ * Creates an organization, its collection and its first admin, or nothing at all. The organization is journaled as
+ * `creating` before anything else, and is there for others from the one write that makes it `active`.
+ * @throws {DomainError} invalid_input, organization_name_taken, busy, unavailable
+ */
+export async function createOrganization(
+  context: Context,
+  input: CreateOrganizationInput,
+): Promise<CreateOrganizationResult> {
+  const { name, key, slug } = parseOrganizationName(input.organization_name, 'organization_name');
+  checkNewPassword(input.password, 'password');
+
+  const { admins } = context.master;
+  const now = context.clock();
+  const id = context.newId();
+  const { cluster, database } = context.settings.placement;
+  const creating: OrganizationDocument = {
+    _id: id,
+    name,
+    key,
+    slug,
+    status: 'creating',
+    version: 1,
+    epoch: 1,
+    placement: { cluster, database, collection: '' },
+    operation: { id, kind: 'create' },
+    lease_until: leaseFromNow(context),
+    created_at: now,
+    updated_at: now,
+  };
+  await journal(context, creating);
+
+  const claimant = { organizationId: id, operationId: id };
+  let created: CreateOrganizationResult | undefined;
+  try {
+    if (!(await takeName(context, key, claimant))) throw nameTaken();
+    const password_hash = await context.passwords.hash(input.password);
+    const placement = await claimCollection(context, { cluster, database }, slug, claimant);
+    await persist(() =>
+      context.clusters(cluster).database(database).createCollection(placement.collection, TENANT_INDEXES),
+    );
+    const admin: AdminDocument = {
+      _id: context.newId(),
+      organization_id: id,
+      email: input.email,
+      email_key: emailKey(input.email),
+      password_hash,
+      role: 'owner',
+      version: 1,
+      epoch: 1,
+      changed_by: id,
+      created_at: now,
+      updated_at: now,
+    };
+    await insertOnce(() => admins.insertOne(admin));
+    created = {
+      organization_id: id,
+      organization_name: name,
+      collection_name: placement.collection,
+      admin_id: admin._id,
+      admin_email: admin.email,
+      created_at: now,
+    };
+    await commit(context, id, placement.collection);
+    return created;
+  } catch (error) {
+    const undone = await rollBack(context, id, error);
+    if (!undone && created !== undefined) return created;
+    throw error;
+  }
+}
+
+const journal = (context: Context, organization: OrganizationDocument): Promise<void> =>
+  insertOnce(() => context.master.organizations.insertOne(organization));
+
+/** An insert under an id of our own: when it was said to clash, it was an earlier try of ours that went in. */
+async function insertOnce(insert: () => Promise<void>): Promise<void> {
+  let tries = 0;
+  await persist(async () => {
+    tries++;
+    try {
+      await insert();
+    } catch (error) {
+      if (tries === 1 || !isStoreError(error, 'DuplicateKey')) throw error;
+    }
+  });
+}
+
+/** The commit point. From here the organization exists; before it, nothing of it remains. */
+async function commit(context: Context, id: string, collection: string): Promise<void> {
+  const { organizations } = context.master;
+  const { matched } = await persist(() =>
+    organizations.updateOne(
+      { _id: id, status: 'creating' },
+      {
+        $set: { status: 'active', 'placement.collection': collection, operation: null, lease_until: null },
+        $inc: { version: 1 },
+      },
+    ),
+  );
+  if (matched === 1) return;
+  // Not `creating` any more: by an earlier try of this very write, or because others took us for dead and cleared up.
+  const organization = await organizations.findOne({ _id: id });
+  if (organization === undefined || organization.status === 'deleting') {
+    throw new DomainError('unavailable', 'The organization could not be created in time. Try again.');
+  }
+}
+
+/**
+ * Undoes what was done, at once where the store lets us; where it does not, the lease runs out and others do it.
+ * False when there is nothing to undo, because the commit went through after all.
+ */
+async function rollBack(context: Context, id: string, reason: unknown): Promise<boolean> {
+  const { organizations } = context.master;
+  try {
+    if (reason instanceof DomainError && reason.code === 'organization_name_taken') {
+      await organizations.deleteOne({ _id: id, status: 'creating' });
+      return true;
+    }
+    await organizations.updateOne(
+      { _id: id, status: 'creating' },
+      { $set: { status: 'deleting', operation: { id, kind: 'delete' } }, $inc: { version: 1 } },
+    );
+    const organization = await organizations.findOne({ _id: id });
+    if (organization !== undefined && organization.status !== 'deleting') return false;
+    await eraseOrganization(context, id);
+  } catch (error) {
+    context.log('warn', 'organization.create.rollback_left', { organization_id: id, error });
+  }
+  return true;
+}

@@ -1,0 +1,96 @@
+/**
+ * The journal: an operation that takes several steps is written on the organization's document before its first
+ * step, under a lease. Every step is idempotent, so any instance can carry the operation on once the lease has run
+ * out, and nothing breaks when the first one turns out to be alive.
+ */
+import type { Context } from '../context.ts';
+import { DomainError } from '../errors.ts';
+import { persist } from '../persist.ts';
+import { claimName, nameClaimId } from './claims.ts';
+import { eraseOrganization } from './erase.ts';
+import type { Operation, OrganizationDocument, OrganizationStatus } from './organization.ts';
+import { changedMeanwhile } from './refusals.ts';
+import { carryOnRename } from './rename.ts';
+
+const WAIT_MS = 50;
+const WAITS = 60;
+
+/** When a lease taken now runs out. */
+export const leaseFromNow = (context: Context): Date => new Date(context.clock().getTime() + context.settings.leaseMs);
+
+/**
+ * Begins an operation: one conditional write, which also keeps a second one from beginning. An operation that is
+ * already under way is waited for, or carried on when its instance is gone.
+ * @param changes fields to set in the same write
+ * @returns the organization with the operation on it
+ * @throws {DomainError} operation_in_progress when the other does not end in 3 s; conflict when the organization is
+ *   gone, or not as it was
+ */
+export async function beginOperation(
+  context: Context,
+  organization: OrganizationDocument,
+  operation: Operation,
+  status: OrganizationStatus,
+  raise: { epoch?: 1 } = {},
+): Promise<OrganizationDocument> {
+  const { organizations } = context.master;
+  const idle = await whenIdle(context, organization);
+  const begun = await persist(() =>
+    organizations.findOneAndUpdate(
+      { _id: idle._id, $or: [{ version: idle.version }, { 'operation.id': operation.id }] },
+      { $set: { status, operation, lease_until: leaseFromNow(context) }, $inc: { version: 1, ...raise } },
+    ),
+  );
+  if (begun === undefined) throw changedMeanwhile();
+  return begun;
+}
+
+async function whenIdle(context: Context, organization: OrganizationDocument): Promise<OrganizationDocument> {
+  let current: OrganizationDocument | undefined = organization;
+  for (let waits = 0; current?.operation; waits++) {
+    if (waits === WAITS) {
+      throw new DomainError('operation_in_progress', 'Another change of this organization is under way. Try again.');
+    }
+    if (!(await recoverStale(context, current))) await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    current = await context.master.organizations.findOne({ _id: organization._id });
+  }
+  if (current === undefined || current.epoch !== organization.epoch) throw changedMeanwhile();
+  return current;
+}
+
+/**
+ * Carries on an operation whose lease has run out: a create is rolled back, a rename and a delete are finished.
+ * @returns false when the lease still runs, or another instance took it first
+ */
+export async function recoverStale(context: Context, organization: OrganizationDocument): Promise<boolean> {
+  const { operation, lease_until, _id, version } = organization;
+  if (operation === null || lease_until === null || lease_until > context.clock()) return false;
+  const lease = { lease_until: leaseFromNow(context) };
+  const taken = await context.master.organizations.findOneAndUpdate(
+    { _id, version },
+    operation.kind === 'create'
+      ? {
+          $set: { ...lease, status: 'deleting', operation: { id: operation.id, kind: 'delete' } },
+          $inc: { version: 1 },
+        }
+      : { $set: lease, $inc: { version: 1 } },
+  );
+  if (taken === undefined) return false;
+  context.log('info', 'operation.recovered', { organization_id: _id, kind: operation.kind });
+  if (operation.kind === 'rename') await carryOnRename(context, taken);
+  else await eraseOrganization(context, _id);
+  return true;
+}
+
+/** Takes a name, also from an operation that died with it. False when another organization has it. */
+export async function takeName(
+  context: Context,
+  key: string,
+  claimant: { organizationId: string; operationId: string },
+): Promise<boolean> {
+  if (await claimName(context, key, claimant)) return true;
+  const holder = await context.master.claims.findOne({ _id: nameClaimId(key) });
+  const owner = holder && (await context.master.organizations.findOne({ _id: holder.organization_id }));
+  if (owner === undefined || !(await recoverStale(context, owner))) return false;
+  return claimName(context, key, claimant);
+}

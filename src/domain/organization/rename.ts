@@ -1,0 +1,147 @@
+import { isStoreError } from '../../store/port.ts';
+import type { Context } from '../context.ts';
+import { DomainError } from '../errors.ts';
+import { persist } from '../persist.ts';
+import { claimCollection, releaseClaims } from './claims.ts';
+import { takeName } from './lifecycle.ts';
+import type { AdminChange, OrganizationDocument, RenameOperation } from './organization.ts';
+import { TENANT_INDEXES } from './organization.ts';
+import { changedMeanwhile, nameTaken } from './refusals.ts';
+
+/**
+ * Carries a rename on from whatever step its journal is at, until it is committed and its old claims are released, or
+ * rolled back. Two instances may run it at once: each step changes the journal only from the step before.
+ * @returns the organization under its new name
+ * @throws {DomainError} organization_name_taken, admin_email_taken, conflict: rolled back, nothing has changed
+ */
+export async function carryOnRename(context: Context, begun: OrganizationDocument): Promise<OrganizationDocument> {
+  const operation = begun.operation;
+  if (operation?.kind !== 'rename') throw changedMeanwhile();
+  let organization: OrganizationDocument | undefined = begun;
+  while (organization?.operation?.kind === 'rename' && organization.operation.id === operation.id) {
+    const current: RenameOperation = organization.operation;
+    switch (current.step) {
+      case 'claiming':
+        await claim(context, organization, current);
+        break;
+      case 'moving':
+        await move(context, organization, current);
+        break;
+      case 'releasing':
+        await release(context, organization, current);
+        break;
+    }
+    organization = await context.master.organizations.findOne({ _id: begun._id });
+  }
+  if (organization === undefined || organization.key !== operation.to.key) throw changedMeanwhile();
+  return organization;
+}
+
+/** Claims the new name and collection and changes the admin; the last step that can still be rolled back. */
+async function claim(context: Context, organization: OrganizationDocument, operation: RenameOperation): Promise<void> {
+  const claimant = { organizationId: organization._id, operationId: operation.id };
+  const { cluster, database } = organization.placement;
+  const sameKey = operation.to.key === operation.from.key;
+  if (!sameKey && !(await takeName(context, operation.to.key, claimant))) {
+    throw await rollBack(context, organization, operation, nameTaken());
+  }
+  const { collection } =
+    operation.to.slug === organization.slug
+      ? organization.placement
+      : await claimCollection(context, { cluster, database }, operation.to.slug, claimant);
+  if (operation.admin !== null) {
+    const refusal = await changeAdmin(context, operation.id, operation.admin);
+    if (refusal !== undefined) throw await rollBack(context, organization, operation, refusal);
+  }
+  await advance(context, organization, operation, {
+    $set: { 'operation.step': 'moving', 'operation.to.collection': collection },
+  });
+}
+
+/** Renames the collection. It is ours alone, so when the new one is there, an earlier try of ours made it. */
+async function move(context: Context, organization: OrganizationDocument, operation: RenameOperation): Promise<void> {
+  const { cluster, database, collection: from } = { ...organization.placement, collection: operation.from.collection };
+  const to = operation.to.collection;
+  if (from !== to) {
+    const tenants = context.clusters(cluster).database(database);
+    try {
+      await persist(() => tenants.renameCollection(from, to));
+    } catch (error) {
+      if (isStoreError(error, 'NamespaceNotFound')) await tenants.createCollection(to, TENANT_INDEXES);
+      else if (!isStoreError(error, 'NamespaceExists')) throw error;
+    }
+  }
+  await advance(context, organization, operation, {
+    $set: {
+      name: operation.to.name,
+      key: operation.to.key,
+      slug: operation.to.slug,
+      'placement.collection': to,
+      status: 'active',
+      updated_at: context.clock(),
+      'operation.step': 'releasing',
+    },
+    $inc: { epoch: 1 },
+  });
+}
+
+async function release(
+  context: Context,
+  organization: OrganizationDocument,
+  operation: RenameOperation,
+): Promise<void> {
+  await releaseClaims(context, organization._id);
+  await advance(context, organization, operation, { $set: { operation: null, lease_until: null } });
+}
+
+async function rollBack(
+  context: Context,
+  organization: OrganizationDocument,
+  operation: RenameOperation,
+  refusal: DomainError,
+): Promise<DomainError> {
+  await advance(context, organization, operation, { $set: { status: 'active', operation: null, lease_until: null } });
+  await releaseClaims(context, organization._id);
+  return refusal;
+}
+
+/** One conditional write on the journal. When another instance was faster, there is nothing left to write. */
+async function advance(
+  context: Context,
+  organization: OrganizationDocument,
+  operation: RenameOperation,
+  update: { $set: Record<string, string | Date | null>; $inc?: { epoch: 1 } },
+): Promise<void> {
+  await persist(() =>
+    context.master.organizations.updateOne(
+      { _id: organization._id, 'operation.id': operation.id, 'operation.step': operation.step },
+      { ...update, $inc: { version: 1, ...update.$inc } },
+    ),
+  );
+}
+
+/**
+ * Changes an admin as of the version that the change was made for, once for an operation.
+ * @returns why it cannot be, or undefined when it is done
+ */
+export async function changeAdmin(
+  context: Context,
+  operationId: string,
+  { admin_id, version, set }: AdminChange,
+): Promise<DomainError | undefined> {
+  const { admins } = context.master;
+  try {
+    const { matched } = await persist(() =>
+      admins.updateOne(
+        { _id: admin_id, version },
+        { $set: { ...set, changed_by: operationId }, $inc: { version: 1, epoch: 1 } },
+      ),
+    );
+    if (matched === 1) return undefined;
+  } catch (error) {
+    if (!isStoreError(error, 'DuplicateKey')) throw error;
+    return new DomainError('admin_email_taken', 'Another admin of this organization has that email. Use another one.');
+  }
+  const admin = await admins.findOne({ _id: admin_id });
+  return admin?.changed_by === operationId ? undefined : changedMeanwhile();
+}

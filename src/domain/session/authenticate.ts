@@ -1,0 +1,33 @@
+import type { AdminDocument } from '../admin/admin.ts';
+import type { Context } from '../context.ts';
+import { DomainError } from '../errors.ts';
+import type { OrganizationDocument } from '../organization/organization.ts';
+import { VISIBLE } from '../organization/organization.ts';
+import type { AccessClaims } from './access-token.ts';
+import { currentEpoch } from './session.ts';
+
+/** Who is asking: the admin and the organization as they are now, and what the token said. */
+export type Principal = {
+  readonly admin: AdminDocument;
+  readonly organization: OrganizationDocument;
+  readonly claims: AccessClaims;
+};
+
+export const invalidToken = (): DomainError =>
+  new DomainError('invalid_token', 'This token is missing, malformed or no longer valid. Sign in again.');
+
+/**
+ * The principal of an access token, read fresh: a token is as old as the epochs it carries.
+ * @throws {DomainError} invalid_token, whatever is wrong with it
+ */
+export async function authenticate(context: Context, token: string): Promise<Principal> {
+  const claims = await context.tokens.verify(token);
+  if (claims === undefined) throw invalidToken();
+  const [organization, admin] = await Promise.all([
+    context.master.organizations.findOne({ _id: claims.org_id }),
+    context.master.admins.findOne({ _id: claims.admin_id, organization_id: claims.org_id }),
+  ]);
+  if (organization === undefined || admin === undefined || !VISIBLE.includes(organization.status)) throw invalidToken();
+  if (claims.epoch !== currentEpoch({ organization, admin })) throw invalidToken();
+  return { admin, organization, claims };
+}

@@ -1,0 +1,76 @@
+import type { AdminDocument } from '../admin/admin.ts';
+import { emailKey } from '../admin/admin.ts';
+import type { Context } from '../context.ts';
+import { DomainError } from '../errors.ts';
+import { organizationKey } from '../organization/name.ts';
+import type { OrganizationDocument } from '../organization/organization.ts';
+import { VISIBLE } from '../organization/organization.ts';
+import type { Tokens } from './session.ts';
+import { openSession } from './session.ts';
+
+/** Accounts of one address that a sign-in without `organization_name` tries: what bounds its hashing. */
+const MAX_ACCOUNTS = 8;
+
+export type LogInInput = { email: string; password: string; organization_name?: string | undefined };
+
+export type LogInResult = Tokens & { admin_id: string; admin_email: string; organization: string };
+
+type Account = { readonly admin: AdminDocument; readonly organization: OrganizationDocument };
+
+/**
+ * Signs an admin in. The work is the same for an account that does not exist.
+ * @throws {DomainError} invalid_credentials, the same for whatever did not fit; organization_required when the
+ *   password fits accounts of several organizations; busy
+ */
+export async function logIn(context: Context, input: LogInInput): Promise<LogInResult> {
+  const accounts = await findAccounts(context, input);
+  if (accounts.length > MAX_ACCOUNTS) throw organizationRequired([]);
+  if (accounts.length === 0) {
+    await context.passwords.verify(input.password, undefined);
+    throw invalidCredentials();
+  }
+
+  const fits = await Promise.all(
+    accounts.map(({ admin }) => context.passwords.verify(input.password, admin.password_hash)),
+  );
+  const matching = accounts.filter((_, index) => fits[index]);
+  const [account, ...others] = matching;
+  if (account === undefined) throw invalidCredentials();
+  if (others.length > 0) throw organizationRequired(matching.map(({ organization }) => organization.name));
+
+  return {
+    ...(await openSession(context, account, context.clock())),
+    admin_id: account.admin._id,
+    admin_email: account.admin.email,
+    organization: account.organization.name,
+  };
+}
+
+async function findAccounts(context: Context, input: LogInInput): Promise<Account[]> {
+  const { admins, organizations } = context.master;
+  const email_key = emailKey(input.email);
+  if (input.organization_name !== undefined) {
+    const key = organizationKey(input.organization_name);
+    const organization = key === undefined ? undefined : await organizations.findOne({ key, status: { $in: VISIBLE } });
+    const admin = await admins.findOne({ organization_id: organization?._id ?? '', email_key });
+    return organization !== undefined && admin !== undefined ? [{ admin, organization }] : [];
+  }
+  const found = await admins.find({ email_key }, { sort: { _id: 1 }, limit: MAX_ACCOUNTS + 1 });
+  const owners = await organizations.find({
+    _id: { $in: found.map((admin) => admin.organization_id) },
+    status: { $in: VISIBLE },
+  });
+  const byId = new Map(owners.map((organization) => [organization._id, organization]));
+  return found.flatMap((admin) => {
+    const organization = byId.get(admin.organization_id);
+    return organization === undefined ? [] : [{ admin, organization }];
+  });
+}
+
+const invalidCredentials = (): DomainError =>
+  new DomainError('invalid_credentials', 'The email, the password or the organization is not right.');
+
+const organizationRequired = (organizations: readonly string[]): DomainError =>
+  new DomainError('organization_required', 'Say which organization to sign in to, in organization_name.', {
+    organizations,
+  });
