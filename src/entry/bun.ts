@@ -1,0 +1,20 @@
+import { createApp } from '../app.ts';
+import { createBunHasher } from '../platform/password-bun.ts';
+import { runProcess } from './process.ts';
+
+/** What is used of Bun here; its own types would clash with Node's. */
+declare const Bun: {
+  serve(options: { fetch: (request: Request) => Response | Promise<Response>; hostname: string; port: number }): {
+    port: number;
+    stop(): Promise<void>;
+  };
+};
+
+await runProcess(
+  ({ bcryptCost }) => createBunHasher({ cost: bcryptCost }),
+  async (services, { host, port }) => {
+    const app = createApp(services);
+    const server = Bun.serve({ fetch: (request) => app.fetch(request), hostname: host, port });
+    return { url: `http://${host}:${server.port}`, stop: () => server.stop() };
+  },
+);

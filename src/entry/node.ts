@@ -1,0 +1,20 @@
+import { serve } from '@hono/node-server';
+import { createApp } from '../app.ts';
+import { createNodeHasher } from '../platform/password-node.ts';
+import type { Server } from './process.ts';
+import { runProcess } from './process.ts';
+
+await runProcess(
+  ({ bcryptCost }) => createNodeHasher({ cost: bcryptCost }),
+  (services, { host, port }) =>
+    new Promise<Server>((resolve, reject) => {
+      const server = serve({ fetch: createApp(services).fetch, hostname: host, port }, (address) => {
+        server.off('error', reject);
+        resolve({
+          url: `http://${host}:${address.port}`,
+          stop: () => new Promise((stopped) => server.close(() => stopped())),
+        });
+      });
+      server.on('error', reject);
+    }),
+);

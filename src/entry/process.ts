@@ -1,0 +1,120 @@
+import { join } from 'node:path';
+import type { Config } from '../config.ts';
+import { ConfigError, parseConfig } from '../config.ts';
+import type { Log } from '../domain/context.ts';
+import { keptSecret } from '../platform/kept-secret.ts';
+import { createLog } from '../platform/log.ts';
+import type { Hasher } from '../platform/password.ts';
+import { openSqliteFile } from '../platform/sqlite-node.ts';
+import type { Services } from '../services.ts';
+import { createServices } from '../services.ts';
+import { createMongoExecutor } from '../store/mongo.ts';
+import type { Executor } from '../store/port.ts';
+import { createSqliteExecutor } from '../store/sqlite.ts';
+
+/** How long a stop waits for the requests under way, in milliseconds. */
+const STOP_MS = 10_000;
+
+const HELP = `Tenantry: organizations (tenants), a collection each, and their admins.
+
+  npm start            runs the service on Node
+  bun run start:bun    runs it on Bun
+  npx wrangler dev     runs it on Workers
+
+Without MONGO_URI it runs on an embedded store in DATA_DIR. Its variables, and what they are when left out:
+
+  MONGO_URI           mongodb://... (the embedded store)
+  MASTER_DB           the master database (master_db)
+  TENANTS_DB          the tenants' database (that of MASTER_DB)
+  JWT_SECRET          at least 32 bytes; needed with MONGO_URI (one kept in DATA_DIR)
+  JWT_ALGORITHM       HS256, HS384 or HS512 (HS256)
+  JWT_EXP_MINUTES     how long an access token lasts (60)
+  HOST, PORT          where to listen (127.0.0.1, 8000)
+  DATA_DIR            the embedded store and what is kept beside it (./data)
+  BCRYPT_COST         10 to 15 (10)
+  STORE_TIMEOUT_MS    how long the store may take to answer (5000)
+
+README.md has the rest.
+`;
+
+/** A server that has been started. */
+export type Server = {
+  readonly url: string;
+  /** Takes no more requests; resolves when those under way are answered. */
+  stop(): Promise<void>;
+};
+
+/**
+ * Runs the service as a process of its own, from the environment to the signal that ends it: what Node and Bun share.
+ * @param listen starts the runtime's own server
+ */
+export async function runProcess(
+  createHasher: (config: Config) => Hasher,
+  listen: (services: Services, config: Config) => Promise<Server>,
+): Promise<void> {
+  if (process.argv.includes('--help')) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const log = createLog((line) => process.stdout.write(`${line}\n`));
+  try {
+    const config = parseConfig(process.env);
+    const services = createServices(config, {
+      executor: openExecutor(config),
+      hasher: createHasher(config),
+      jwtSecret: config.jwt.secret ?? secretOf(config, log),
+      log,
+    });
+    const server = await listen(services, config);
+    log('info', 'service.listening', {
+      url: server.url,
+      store: config.mongoUri === undefined ? 'embedded' : 'mongodb',
+    });
+    services.prepare().catch((error: unknown) => log('warn', 'store.not_ready', { error }));
+    stopOnSignal(server, services, log);
+  } catch (error) {
+    process.stderr.write(`${startProblem(error)}\n`);
+    process.exitCode = 1;
+  }
+}
+
+function openExecutor(config: Config): Executor {
+  return config.mongoUri === undefined
+    ? createSqliteExecutor(openSqliteFile(join(config.dataDir, 'tenantry.db')))
+    : createMongoExecutor({ uri: config.mongoUri, timeoutMs: config.storeTimeoutMs });
+}
+
+function secretOf(config: Config, log: Log): string {
+  const { secret, made } = keptSecret(config.dataDir);
+  log('info', made ? 'secret.made' : 'secret.found', { variable: 'JWT_SECRET', directory: config.dataDir });
+  return secret;
+}
+
+function stopOnSignal(server: Server, services: Services, log: Log): void {
+  let stopping = false;
+  const stop = async (signal: string) => {
+    if (stopping) return;
+    stopping = true;
+    log('info', 'service.stopping', { signal });
+    const patience = setTimeout(() => process.exit(1), STOP_MS);
+    await server.stop();
+    await services.close();
+    clearTimeout(patience);
+    log('info', 'service.stopped');
+    process.exit(0);
+  };
+  process.on('SIGTERM', () => void stop('SIGTERM'));
+  process.on('SIGINT', () => void stop('SIGINT'));
+}
+
+/** What to tell the one who started the service: the variable and the mend, where they are known. */
+function startProblem(error: unknown): string {
+  if (error instanceof ConfigError) return `${error.message}\nRun with --help for every variable.`;
+  const { code, path } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') return 'PORT is in use. Choose another one, or stop what listens there.';
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') return 'HOST is not an address of this machine.';
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
+    return `DATA_DIR or PORT may not be used by this user${path === undefined ? '' : `: ${path}`}.`;
+  }
+  return `The service could not start: ${error instanceof Error ? error.message : 'unknown'}`;
+}

@@ -1,0 +1,17 @@
+import type { MiddlewareHandler } from 'hono';
+import { createMiddleware } from 'hono/factory';
+import { routePath } from 'hono/route';
+import type { Env } from './env.ts';
+
+/** One line a request: the route's pattern, not its address, so that nothing a caller typed is logged. */
+export const accessLog: MiddlewareHandler<Env> = createMiddleware<Env>(async (c, next) => {
+  const start = performance.now();
+  await next();
+  c.get('log')('info', 'request', {
+    request_id: c.get('requestId'),
+    method: c.req.method,
+    route: routePath(c, -1),
+    status: c.res.status,
+    ms: Math.round((performance.now() - start) * 10) / 10,
+  });
+});

@@ -1,0 +1,25 @@
+import type { MiddlewareHandler } from 'hono';
+import { createMiddleware } from 'hono/factory';
+import type { Action } from '../domain/authorization.ts';
+import { authorize } from '../domain/authorization.ts';
+import type { Context } from '../domain/context.ts';
+import { authenticate, invalidToken } from '../domain/session/authenticate.ts';
+import type { Env } from './env.ts';
+
+/** One bearer token and nothing else (RFC 6750, section 2.1); two headers arrive joined by a comma, and fail here. */
+const BEARER = /^Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *$/i;
+
+const MAX_TOKEN_LENGTH = 4096;
+
+/** Lets through an admin who may do this to their organization, with the principal in the request's context. */
+export function authenticated(context: Context, action: Action): MiddlewareHandler<Env> {
+  return createMiddleware<Env>(async (c, next) => {
+    const header = c.req.header('Authorization');
+    const token = header !== undefined && header.length <= MAX_TOKEN_LENGTH ? BEARER.exec(header)?.[1] : undefined;
+    if (token === undefined) throw invalidToken();
+    const principal = await authenticate(context, token);
+    authorize(principal.admin.role, action);
+    c.set('principal', principal);
+    await next();
+  });
+}

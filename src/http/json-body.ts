@@ -1,0 +1,29 @@
+import type { MiddlewareHandler } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { createMiddleware } from 'hono/factory';
+import type { Env } from './env.ts';
+import { problem } from './problem.ts';
+
+/** The largest request body, in bytes: many times what any input of the service takes. */
+export const MAX_BODY_BYTES = 64 * 1024;
+
+/** Bounds the body, whether its length is announced or not. Answers 413. */
+export const boundedBody: MiddlewareHandler<Env> = bodyLimit({
+  maxSize: MAX_BODY_BYTES,
+  onError: (c) => problem(c, 'body_too_large', `Send a body of at most ${MAX_BODY_BYTES} bytes.`),
+});
+
+/** Lets through what is JSON and says so; the schema's validator then finds it parsed. Answers 415 and 400. */
+export const jsonBody: MiddlewareHandler<Env> = createMiddleware<Env>(async (c, next) => {
+  const type = c.req.header('Content-Type')?.split(';', 1)[0]?.trim().toLowerCase();
+  if (type !== 'application/json') {
+    return problem(c, 'unsupported_media_type', 'Send JSON, with Content-Type: application/json.');
+  }
+  try {
+    await c.req.json();
+  } catch (error) {
+    if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error;
+    return problem(c, 'malformed_json', 'The body is not well-formed JSON.');
+  }
+  await next();
+});

@@ -1,0 +1,103 @@
+import type { Context as HonoContext } from 'hono';
+import * as z from 'zod';
+import type { DomainErrorCode } from '../domain/errors.ts';
+import { DomainError } from '../domain/errors.ts';
+import { isStoreError } from '../store/port.ts';
+import type { Env } from './env.ts';
+
+/** What a refusal is over HTTP. The codes of the domain, and those of HTTP alone. */
+type ProblemCode =
+  | DomainErrorCode
+  | 'malformed_json'
+  | 'not_found'
+  | 'method_not_allowed'
+  | 'body_too_large'
+  | 'unsupported_media_type'
+  | 'internal_error';
+
+type Problem = { readonly status: ProblemStatus; readonly title: string };
+
+export type ProblemStatus = 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 500 | 503;
+
+/** The one map from refusals to statuses. */
+const PROBLEMS: Readonly<Record<ProblemCode, Problem>> = {
+  invalid_input: { status: 422, title: 'Invalid input' },
+  invalid_credentials: { status: 401, title: 'Invalid credentials' },
+  invalid_token: { status: 401, title: 'Invalid token' },
+  forbidden: { status: 403, title: 'Forbidden' },
+  reauthentication_required: { status: 403, title: 'Recent sign-in required' },
+  organization_not_found: { status: 404, title: 'Organization not found' },
+  organization_name_taken: { status: 409, title: 'Organization name taken' },
+  organization_required: { status: 409, title: 'Organization required' },
+  admin_email_taken: { status: 409, title: 'Admin email taken' },
+  operation_in_progress: { status: 409, title: 'Operation in progress' },
+  conflict: { status: 409, title: 'Conflict' },
+  busy: { status: 503, title: 'Busy' },
+  unavailable: { status: 503, title: 'Unavailable' },
+  malformed_json: { status: 400, title: 'Malformed JSON' },
+  not_found: { status: 404, title: 'Not found' },
+  method_not_allowed: { status: 405, title: 'Method not allowed' },
+  body_too_large: { status: 413, title: 'Body too large' },
+  unsupported_media_type: { status: 415, title: 'Unsupported media type' },
+  internal_error: { status: 500, title: 'Internal error' },
+};
+
+/** Seconds after which a caller may try again. */
+const RETRY_AFTER = '1';
+
+/** A problem document (RFC 9457). */
+export const problemSchema = z.object({
+  type: z.string().meta({ example: 'urn:tenantry:problem:invalid_input' }),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.string().meta({ description: 'Stable; what a program should look at.' }),
+  request_id: z.string(),
+  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+  organizations: z
+    .array(z.string())
+    .optional()
+    .meta({ description: 'With organization_required: which to choose from.' }),
+});
+
+/** The response for a problem. */
+export function problem(
+  c: HonoContext<Env>,
+  code: ProblemCode,
+  detail: string,
+  extra: Partial<Pick<z.infer<typeof problemSchema>, 'errors' | 'organizations'>> = {},
+): Response {
+  const { status, title } = PROBLEMS[code];
+  const body = {
+    type: `urn:tenantry:problem:${code}`,
+    title,
+    status,
+    detail,
+    code,
+    request_id: c.get('requestId'),
+    ...extra,
+  };
+  c.header('Content-Type', 'application/problem+json');
+  c.header('Cache-Control', 'no-store');
+  if (status === 503) c.header('Retry-After', RETRY_AFTER);
+  if (status === 401) {
+    c.header('WWW-Authenticate', code === 'invalid_token' ? 'Bearer error="invalid_token"' : 'Bearer');
+  }
+  return c.body(JSON.stringify(body), status);
+}
+
+/** The response for whatever was thrown: what the domain refuses, in its words; anything else without a word. */
+export function problemOf(c: HonoContext<Env>, error: unknown): Response {
+  if (error instanceof DomainError) {
+    return problem(c, error.code, error.message, {
+      ...(error.issues.length > 0 && { errors: [...error.issues] }),
+      ...(error.code === 'organization_required' && { organizations: [...error.organizations] }),
+    });
+  }
+  if (isStoreError(error, 'Unavailable', 'OutcomeUnknown')) {
+    c.get('log')('warn', 'store.unavailable', { request_id: c.get('requestId'), code: error.code });
+    return problem(c, 'unavailable', 'The service cannot reach its data just now. Try again.');
+  }
+  c.get('log')('error', 'request.failed', { request_id: c.get('requestId'), error });
+  return problem(c, 'internal_error', 'Something went wrong on our side. Give the request id when you report it.');
+}

@@ -1,0 +1,39 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { linkSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const SECRET_BYTES = 48;
+
+/**
+ * The signing secret that is kept in a directory (mode 600), made at the first call. Processes that start at once
+ * agree on one: it appears under its name whole, or not at all.
+ * @returns the secret, and whether this call made it
+ */
+export function keptSecret(directory: string): { secret: string; made: boolean } {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const path = join(directory, 'jwt-secret');
+  const kept = read(path);
+  if (kept !== undefined) return { secret: kept, made: false };
+
+  const secret = randomBytes(SECRET_BYTES).toString('base64url');
+  const temporary = `${path}.${randomUUID()}`;
+  writeFileSync(temporary, secret, { mode: 0o600, flag: 'wx', flush: true });
+  try {
+    linkSync(temporary, path);
+    return { secret, made: true };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    return { secret: readFileSync(path, 'utf8').trim(), made: false };
+  } finally {
+    unlinkSync(temporary);
+  }
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,88 @@
+import { v7 as uuidv7 } from 'uuid';
+import type { Config } from './config.ts';
+import type { Context, Log, Passwords } from './domain/context.ts';
+import { DomainError } from './domain/errors.ts';
+import { openMaster, prepareMaster } from './domain/master.ts';
+import { createAccessTokens } from './platform/access-token.ts';
+import type { Hasher } from './platform/password.ts';
+import { HasherBusyError } from './platform/password.ts';
+import type { Executor } from './store/port.ts';
+import { createStore } from './store/store.ts';
+
+const MINUTE = 60;
+const DAY = 24 * 60 * MINUTE;
+
+/** The name, in placements, of the one cluster there is. */
+const MAIN_CLUSTER = 'main';
+
+/** What differs by runtime. */
+export type Platform = {
+  readonly executor: Executor;
+  readonly hasher: Hasher;
+  /** The signing secret: JWT_SECRET, or the one kept beside the embedded store's data. */
+  readonly jwtSecret: string;
+  readonly log: Log;
+};
+
+/** The service's parts, wired together. */
+export type Services = {
+  readonly context: Context;
+  /** Makes the master's collections once; tries again at the next call when the store was away. */
+  prepare(): Promise<void>;
+  /** Resolves when the service can serve. @throws {StoreError} */
+  checkReady(): Promise<void>;
+  close(): Promise<void>;
+};
+
+/** Wires the parts together, from configuration and what the runtime brings. Asks nothing of the store yet. */
+export function createServices(config: Config, platform: Platform): Services {
+  const store = createStore(platform.executor);
+  const clock = () => new Date();
+  const newId = () => uuidv7();
+  const context: Context = {
+    master: openMaster(store, config.masterDatabase),
+    clusters: () => store,
+    passwords: createPasswords(platform.hasher),
+    tokens: createAccessTokens({ ...config.jwt, secret: platform.jwtSecret, clock, newId }),
+    clock,
+    newId,
+    log: platform.log,
+    settings: {
+      placement: { cluster: MAIN_CLUSTER, database: config.tenantsDatabase },
+      leaseMs: 30_000,
+      quarantineMs: 10 * MINUTE * 1000,
+      freshSignInSeconds: 15 * MINUTE,
+      sessionSeconds: { absolute: 30 * DAY, idle: 7 * DAY },
+    },
+  };
+
+  let prepared: Promise<void> | undefined;
+  const prepare = () => {
+    prepared ??= prepareMaster(context.master).catch((error: unknown) => {
+      prepared = undefined;
+      throw error;
+    });
+    return prepared;
+  };
+  return {
+    context,
+    prepare,
+    checkReady: async () => {
+      await prepare();
+      await store.ping();
+    },
+    close: () => store.close(),
+  };
+}
+
+/** The runtime's hasher in the domain's terms. */
+function createPasswords(hasher: Hasher): Passwords {
+  const busy = (error: unknown): never => {
+    if (!(error instanceof HasherBusyError)) throw error;
+    throw new DomainError('busy', 'Too many sign-ins at once. Try again.', { cause: error });
+  };
+  return {
+    hash: (password) => hasher.hash(password).catch(busy),
+    verify: (password, hash) => hasher.verify(password, hash ?? '').catch(busy),
+  };
+}
