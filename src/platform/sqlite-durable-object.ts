@@ -1,0 +1,33 @@
+import type { SqliteDriver, SqliteRow } from '../store/sqlite.ts';
+
+/** What is used of a Durable Object's storage. */
+export type DurableObjectSqlite = {
+  readonly sql: {
+    exec(
+      sql: string,
+      ...params: (string | number | null)[]
+    ): Iterable<SqliteRow> & { toArray(): SqliteRow[]; readonly rowsWritten: number };
+  };
+  transactionSync<T>(work: () => T): T;
+};
+
+/** The platform's limit on a row in production; it is not enforced locally. */
+export const DURABLE_OBJECT_DOCUMENT_BYTES = 2_000_000;
+
+/** A Durable Object's own SQLite, which nobody else has open. */
+export function openDurableObjectSqlite(storage: DurableObjectSqlite): SqliteDriver {
+  let schemaVersion = 0;
+  const changes = () => storage.sql.exec('SELECT changes() AS n').toArray()[0]?.['n'] as number;
+  return {
+    documentBytes: DURABLE_OBJECT_DOCUMENT_BYTES,
+    rows: (sql, params) => storage.sql.exec(sql, ...params),
+    run: (sql, params) => {
+      if (/^(CREATE|DROP|ALTER) /.test(sql)) schemaVersion++;
+      storage.sql.exec(sql, ...params).toArray();
+      return changes();
+    },
+    transaction: (work) => storage.transactionSync(work),
+    schemaVersion: () => schemaVersion,
+    close: () => {},
+  };
+}

@@ -1,0 +1,128 @@
+import { RANK, rankOf } from '../order.ts';
+import type { Condition, Filter, Scalar, Sort } from '../port.ts';
+import { DATE_FIELD } from './codec.ts';
+
+export type Bound = string | number | null;
+
+/** A part of a WHERE clause: a superset of what matches, and, where `exact`, nothing more. */
+export type Predicate = { readonly sql: string; readonly params: readonly Bound[]; readonly exact: boolean };
+
+const EVERYTHING: Predicate = { sql: '1', params: [], exact: true };
+const UNDECIDED: Predicate = { sql: '1', params: [], exact: false };
+
+/** BSON's rank of an indexed field's type. Index definitions and queries share the text, or SQLite finds no index. */
+export const rankSql = (field: string): string =>
+  `CASE json_type(document,'$."${field}"') WHEN 'integer' THEN ${RANK.number} WHEN 'real' THEN ${RANK.number}` +
+  ` WHEN 'text' THEN ${RANK.string} WHEN 'true' THEN ${RANK.boolean} WHEN 'false' THEN ${RANK.boolean}` +
+  ` WHEN 'object' THEN ${RANK.date} WHEN 'array' THEN ${RANK.array} ELSE ${RANK.null} END`;
+
+/** What an indexed field is compared by within its rank. Null and missing are one value, as in MongoDB's indexes. */
+export const valueSql = (field: string): string =>
+  `coalesce(json_extract(document,'$."${field}"."${DATE_FIELD}"'),json_extract(document,'$."${field}"'),'')`;
+
+/** What of a filter SQL can decide: comparisons of `_id` and of indexed fields. */
+export function predicateOf(filter: Filter, indexed: ReadonlySet<string>): Predicate {
+  return all(
+    Object.entries(filter).map(([path, expected]) => {
+      if (path === '$and') return all((expected as readonly Filter[]).map((part) => predicateOf(part, indexed)));
+      if (path === '$or') return any((expected as readonly Filter[]).map((part) => predicateOf(part, indexed)));
+      if (path !== '_id' && !indexed.has(path)) return UNDECIDED;
+      const condition = isCondition(expected) ? expected : { $eq: expected as Scalar };
+      return all(Object.entries(condition).map(([operator, operand]) => comparison(path, operator, operand)));
+    }),
+  );
+}
+
+/** ORDER BY for a sort, or undefined when SQL's order would not be BSON's. */
+export function orderOf(sort: Sort | undefined, indexed: ReadonlySet<string>): string | undefined {
+  const fields = Object.entries(sort ?? {});
+  if (!fields.every(([field]) => field === '_id' || indexed.has(field))) return undefined;
+  const terms = fields.flatMap(([field, direction]) => {
+    const way = direction === 1 ? 'ASC' : 'DESC';
+    return field === '_id' ? [`_id ${way}`] : [`${rankSql(field)} ${way}`, `${valueSql(field)} ${way}`];
+  });
+  return terms.length === 0 ? '' : ` ORDER BY ${terms.join(',')}`;
+}
+
+const RANGES: Readonly<Record<string, string>> = { $gt: '>', $gte: '>=', $lt: '<', $lte: '<=' };
+
+function comparison(path: string, operator: string, operand: unknown): Predicate {
+  if (operator === '$eq') return equality(path, operand as Scalar);
+  if (operator === '$in') return membership(path, operand as readonly Scalar[]);
+  const range = RANGES[operator];
+  return range === undefined ? UNDECIDED : compare(path, range, operand as Scalar);
+}
+
+const equality = (path: string, operand: Scalar): Predicate => compare(path, '=', operand);
+
+function compare(path: string, operator: string, operand: Scalar): Predicate {
+  const bound = bind(operand);
+  if (bound === undefined) return UNDECIDED;
+  if (path === '_id') {
+    return typeof operand === 'string' ? { sql: `_id ${operator} ?`, params: [bound], exact: true } : UNDECIDED;
+  }
+  return {
+    sql: `${rankSql(path)}=${rankOf(operand)} AND ${valueSql(path)} ${operator} ?`,
+    params: [bound],
+    exact: true,
+  };
+}
+
+/** One parameter however long the list: a Durable Object's SQLite takes a hundred. */
+function membership(path: string, operands: readonly Scalar[]): Predicate {
+  const bounds = operands.map(bind);
+  if (bounds.includes(undefined)) return UNDECIDED;
+  const listed = 'IN (SELECT value FROM json_each(?))';
+  if (path === '_id') {
+    if (!operands.every((operand) => typeof operand === 'string')) return UNDECIDED;
+    return { sql: `_id ${listed}`, params: [JSON.stringify(bounds)], exact: true };
+  }
+  const byRank = Map.groupBy(operands, rankOf);
+  const parts = [...byRank].map(([rank, group]) => ({
+    sql: `${rankSql(path)}=${rank} AND ${valueSql(path)} ${listed}`,
+    params: [JSON.stringify(group.map(bind))],
+    exact: true,
+  }));
+  return parts.length === 0 ? { sql: '0', params: [], exact: true } : any(parts);
+}
+
+/** The operand as SQLite holds it, or undefined where its text or number may not compare as ours do. */
+function bind(operand: Scalar): Bound | undefined {
+  if (operand === null) return '';
+  if (typeof operand === 'boolean') return operand ? 1 : 0;
+  if (operand instanceof Date) return operand.getTime();
+  if (typeof operand === 'number') return Number.isSafeInteger(operand) ? operand : undefined;
+  return operand.includes('\0') ? undefined : operand;
+}
+
+function all(parts: readonly Predicate[]): Predicate {
+  if (parts.length === 0) return EVERYTHING;
+  return combine(
+    parts.filter((part) => part !== UNDECIDED),
+    ' AND ',
+    parts.every((part) => part.exact),
+  );
+}
+
+function any(parts: readonly Predicate[]): Predicate {
+  if (parts.some((part) => part.sql === '1')) return { ...EVERYTHING, exact: parts.every((part) => part.exact) };
+  return combine(
+    parts,
+    ' OR ',
+    parts.every((part) => part.exact),
+  );
+}
+
+function combine(parts: readonly Predicate[], operator: string, exact: boolean): Predicate {
+  if (parts.length === 0) return UNDECIDED;
+  const [first, ...others] = parts;
+  if (first !== undefined && others.length === 0) return { ...first, exact };
+  return {
+    sql: parts.map((part) => `(${part.sql})`).join(operator),
+    params: parts.flatMap((part) => part.params),
+    exact,
+  };
+}
+
+const isCondition = (expected: unknown): expected is Condition =>
+  typeof expected === 'object' && expected !== null && !(expected instanceof Date);

@@ -1,0 +1,126 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MongoClient } from 'mongodb';
+import { GaveUp, until } from './deadline.ts';
+import { freePort } from './free-port.ts';
+import { findOnPath, installFerret, installSecantus } from './install.ts';
+import type { RunningProcess } from './process.ts';
+import { startProcess } from './process.ts';
+
+/** A server that speaks MongoDB's wire protocol. */
+export type WireServer = {
+  readonly uri: string;
+  /** Ends it by the signal; what it stored stays. */
+  kill(signal: NodeJS.Signals): Promise<void>;
+  /** Starts it again on the same port and data; resolves when it answers. */
+  restart(): Promise<void>;
+  /** Ends it and removes its data. */
+  stop(): Promise<void>;
+};
+
+type Program = {
+  readonly command: string;
+  readonly args: (port: number, directory: string) => readonly string[];
+  /** What follows the address in the URI. */
+  readonly options: string;
+};
+
+const START_MS = 60_000;
+
+/** The server that whoever runs the tests gave, if any. */
+export const givenUri = (): string | undefined => process.env['TEST_MONGO_URI'] || process.env['MONGO_URI'] || undefined;
+
+/**
+ * Starts a MongoDB of our own, which may be killed: a `mongod` on the PATH, else SecantusDB, installed when it is not
+ * there. Undefined, after a loud line, when there is none; on CI that is an error.
+ */
+export const startMongo = (): Promise<WireServer | undefined> =>
+  startOrSkip('MongoDB (a mongod on the PATH, or SecantusDB by python3 and pip)', async () =>
+    start(await mongoProgram()),
+  );
+
+/** Starts FerretDB, built when it is not there. Undefined, after a loud line, when that fails; on CI an error. */
+export const startFerret = (): Promise<WireServer | undefined> =>
+  startOrSkip('FerretDB (by go)', async () => start(await ferretProgram()));
+
+async function startOrSkip(
+  what: string,
+  startServer: () => Promise<WireServer>,
+): Promise<WireServer | undefined> {
+  try {
+    return await startServer();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    if (process.env['CI'] === 'true') throw new Error(`${what} is needed on CI: ${reason}`, { cause: error });
+    process.stderr.write(`\n!!! SKIPPED: every test on ${what}, because it could not be started: ${reason}\n\n`);
+    return undefined;
+  }
+}
+
+async function mongoProgram(): Promise<Program> {
+  const mongod = await findOnPath('mongod');
+  if (mongod !== undefined) {
+    return {
+      command: mongod,
+      args: (port, directory) => ['--port', String(port), '--dbpath', directory, '--bind_ip', '127.0.0.1'],
+      options: '',
+    };
+  }
+  return {
+    command: await installSecantus(),
+    args: (port, directory) => ['--port', String(port), '--storage-path', directory, '--log-level', 'WARNING'],
+    options: '',
+  };
+}
+
+async function ferretProgram(): Promise<Program> {
+  return {
+    command: await installFerret(),
+    args: (port, directory) => [`127.0.0.1:${port}`, directory],
+    options: '?retryWrites=false',
+  };
+}
+
+async function start({ command, args, options }: Program): Promise<WireServer> {
+  const port = await freePort();
+  const directory = mkdtempSync(join(tmpdir(), 'tenantry-db-'));
+  const uri = `mongodb://127.0.0.1:${port}/${options}`;
+  const run = async () => {
+    const server = startProcess(command, args(port, directory), { cwd: directory });
+    await answers(server, uri);
+    return server;
+  };
+  let server = await run();
+  return {
+    uri,
+    kill: async (signal) => {
+      await server.kill(signal);
+    },
+    restart: async () => {
+      await server.kill('SIGTERM');
+      server = await run();
+    },
+    stop: async () => {
+      await server.kill('SIGKILL');
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+async function answers(server: RunningProcess, uri: string): Promise<void> {
+  await until(
+    'the database server to answer',
+    async () => {
+      if (server.exitStatus() !== undefined) throw new GaveUp(`It ended at once:\n${server.output().slice(-2000)}`);
+      const client = new MongoClient(uri, { serverSelectionTimeoutMS: 1000 });
+      try {
+        await client.db('admin').command({ ping: 1 });
+        return true;
+      } finally {
+        await client.close();
+      }
+    },
+    { ms: START_MS, every: 200 },
+  );
+}
