@@ -1,0 +1,213 @@
+/** The port over MongoDB's official driver: a near pass-through. For MongoDB 4.4 and newer, and what speaks like it. */
+import type {
+  Collection,
+  CreateIndexesOptions,
+  IndexSpecification,
+  MongoClientOptions,
+  Document as MongoDocument,
+} from 'mongodb';
+import { BSON, MongoBulkWriteError, MongoClient } from 'mongodb';
+import { duplicateIndex, isCode, MONGO_CODE, storeError } from './mongo/errors.ts';
+import type { CommandOf, Document, Executor, Index, InsertManyResult, Op, Results } from './port.ts';
+import { StoreError } from './port.ts';
+
+/** MongoDB's limit on a stored document. */
+export const MONGO_DOCUMENT_BYTES = 16 * 1024 * 1024;
+
+/** How often a server that is away is looked for, in milliseconds: the driver's own minimum. */
+const HEARTBEAT_MS = 500;
+
+const POOL_SIZE = 50;
+
+export type MongoOptions = {
+  readonly uri: string;
+  /** After this many milliseconds without an answer, a command is given up. */
+  readonly timeoutMs: number;
+};
+
+/** What the document takes in this store: the bytes of its BSON. */
+export const measureBson = (document: Document): number => BSON.calculateObjectSize(document);
+
+/** An executor with a pooled client of its own. Connects at the first command; a server that comes back is found. */
+export function createMongoExecutor({ uri, timeoutMs }: MongoOptions): Executor {
+  const client = connectLazily(uri, timeoutMs);
+  const collectionOf = (command: { database: string; collection: string }): Collection<MongoDocument> =>
+    client().db(command.database).collection(command.collection);
+
+  const handlers: { [O in Op]: (command: CommandOf<O>) => Promise<Results[O]> } = {
+    ping: async () => {
+      await client().db('admin').command({ ping: 1 });
+      return null;
+    },
+    createCollection: async (command) => {
+      try {
+        await client().db(command.database).createCollection(command.collection);
+      } catch (error) {
+        // Older servers refuse where newer ones find it made.
+        if (!isCode(error, MONGO_CODE.namespaceExists)) throw error;
+      }
+      await ensureIndexes(collectionOf(command), command.indexes);
+      return null;
+    },
+    ensureIndexes: async (command) => {
+      await ensureIndexes(collectionOf(command), command.indexes);
+      return null;
+    },
+    renameCollection: async (command) => {
+      if (command.collection === command.to) {
+        throw new StoreError('InvalidArgument', 'A collection is not renamed to itself.');
+      }
+      await client().db(command.database).renameCollection(command.collection, command.to);
+      return null;
+    },
+    dropCollection: async (command) => {
+      try {
+        await client().db(command.database).dropCollection(command.collection);
+      } catch (error) {
+        if (!isCode(error, MONGO_CODE.namespaceNotFound)) throw error;
+      }
+      return null;
+    },
+    listCollections: async ({ database, prefix }) => {
+      const found = await client().db(database).listCollections({}, { nameOnly: true }).toArray();
+      return found
+        .map(({ name }) => name)
+        .filter((name) => name.startsWith(prefix))
+        .sort();
+    },
+    dropDatabase: async ({ database }) => {
+      await client().db(database).dropDatabase();
+      return null;
+    },
+    insertOne: async (command) => {
+      await collectionOf(command).insertOne(command.document as unknown as MongoDocument);
+      return null;
+    },
+    insertMany: (command) => insertMany(collectionOf(command), command.documents),
+    find: async (command) => {
+      const options = { limit: command.limit, singleBatch: command.limit === 1, ...pick(command) };
+      return (await collectionOf(command)
+        .find(command.filter as MongoDocument, options)
+        .toArray()) as unknown as Document[];
+    },
+    updateOne: async (command) => {
+      const { filter, update, upsert } = command;
+      const result = await collectionOf(command).updateOne(filter as MongoDocument, update as MongoDocument, {
+        upsert,
+      });
+      return { matched: result.matchedCount, upserted: result.upsertedCount > 0 };
+    },
+    findOneAndUpdate: async (command) => {
+      const { filter, update, upsert, returnDocument } = command;
+      const found = await collectionOf(command).findOneAndUpdate(filter as MongoDocument, update as MongoDocument, {
+        upsert,
+        returnDocument,
+      });
+      return found as unknown as Document | null;
+    },
+    replaceOne: async (command) => {
+      const { _id, ...replacement } = command.document;
+      const found = await collectionOf(command).replaceOne(
+        command.filter as MongoDocument,
+        { _id, ...replacement } as unknown as MongoDocument,
+      );
+      return { matched: found.matchedCount, upserted: false };
+    },
+    deleteOne: async (command) => (await collectionOf(command).deleteOne(command.filter as MongoDocument)).deletedCount,
+    deleteMany: async (command) =>
+      (await collectionOf(command).deleteMany(command.filter as MongoDocument)).deletedCount,
+    count: async (command) =>
+      collectionOf(command).countDocuments(
+        command.filter as MongoDocument,
+        command.limit === undefined ? {} : { limit: command.limit },
+      ),
+  };
+
+  return {
+    execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
+      try {
+        return await handlers[command.op as O](command);
+      } catch (error) {
+        throw storeError(error, command.op);
+      }
+    },
+    limits: { documentBytes: MONGO_DOCUMENT_BYTES, measure: measureBson },
+    close: () => client.close(),
+  };
+}
+
+/** A client that is made when it is first needed, so that a wrong address is an error of a command, not of an import. */
+function connectLazily(uri: string, timeoutMs: number): (() => MongoClient) & { close(): Promise<void> } {
+  let client: MongoClient | undefined;
+  let closed = false;
+  const options: MongoClientOptions = {
+    appName: 'tenantry',
+    maxPoolSize: POOL_SIZE,
+    serverSelectionTimeoutMS: timeoutMs,
+    connectTimeoutMS: timeoutMs,
+    socketTimeoutMS: timeoutMs,
+    waitQueueTimeoutMS: timeoutMs,
+    heartbeatFrequencyMS: HEARTBEAT_MS,
+    // A stream of heartbeats would notice a frozen server only by its own, longer timeout.
+    serverMonitoringMode: 'poll',
+    writeConcern: { w: 'majority' },
+  };
+  const get = () => {
+    if (closed) throw new StoreError('Unavailable', 'The store is closed.');
+    client ??= new MongoClient(uri, options);
+    return client;
+  };
+  return Object.assign(get, {
+    close: async () => {
+      closed = true;
+      await client?.close();
+    },
+  });
+}
+
+const pick = ({ sort, projection }: CommandOf<'find'>) => ({
+  ...(sort && { sort }),
+  ...(projection && { projection }),
+});
+
+async function ensureIndexes(collection: Collection<MongoDocument>, indexes: readonly Index[]): Promise<void> {
+  for (const { name, key, unique, expireAfterSeconds } of indexes) {
+    const options: CreateIndexesOptions = { name, ...(unique && { unique }) };
+    try {
+      const expiring = expireAfterSeconds === undefined ? options : { ...options, expireAfterSeconds };
+      await collection.createIndex(key as IndexSpecification, expiring);
+    } catch (error) {
+      // A server without expiring indexes gets a plain one: expiry is checked on read all the same.
+      if (expireAfterSeconds === undefined || !isCode(error, ...MONGO_CODE.unsupported)) throw error;
+      await collection.createIndex(key as IndexSpecification, options);
+    }
+  }
+}
+
+async function insertMany(
+  collection: Collection<MongoDocument>,
+  documents: readonly Document[],
+): Promise<InsertManyResult> {
+  try {
+    const { insertedCount } = await collection.insertMany(documents as unknown as MongoDocument[], { ordered: false });
+    return { inserted: insertedCount, duplicates: [] };
+  } catch (error) {
+    if (!(error instanceof MongoBulkWriteError)) throw error;
+    const failures = Array.isArray(error.writeErrors) ? error.writeErrors : [error.writeErrors];
+    const concern = error.result.getWriteConcernError();
+    if (
+      concern !== undefined ||
+      failures.length === 0 ||
+      failures.some(({ code }) => code !== MONGO_CODE.duplicateKey)
+    ) {
+      throw error;
+    }
+    return {
+      inserted: documents.length - failures.length,
+      duplicates: failures.map((failure) => ({
+        _id: documents[failure.index]?._id ?? '',
+        index: duplicateIndex(failure.errmsg),
+      })),
+    };
+  }
+}
