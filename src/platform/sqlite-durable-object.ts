@@ -1,3 +1,4 @@
+import { DURABLE_OBJECT_DOCUMENT_BYTES } from '../store/limits.ts';
 import type { SqliteDriver, SqliteRow } from '../store/sqlite.ts';
 
 /** What is used of a Durable Object's storage. */
@@ -10,9 +11,6 @@ export type DurableObjectSqlite = {
   };
   transactionSync<T>(work: () => T): T;
 };
-
-/** The platform's limit on a row in production; it is not enforced locally. */
-export const DURABLE_OBJECT_DOCUMENT_BYTES = 2_000_000;
 
 /** A Durable Object's own SQLite, which nobody else has open. */
 export function openDurableObjectSqlite(storage: DurableObjectSqlite): SqliteDriver {

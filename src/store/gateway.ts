@@ -1,0 +1,76 @@
+/**
+ * The port across a Durable Object's RPC. On Workers a socket cannot be shared between requests, so a Durable Object
+ * holds the pooled MongoDB client, or is the SQLite database, and the Worker sends it the port's commands.
+ */
+import { DURABLE_OBJECT_DOCUMENT_BYTES } from './limits.ts';
+import { MONGO_DOCUMENT_BYTES, measureBson } from './mongo.ts';
+import type { Command, CommandOf, Executor, Op, Results, StoreErrorCode } from './port.ts';
+import { StoreError } from './port.ts';
+import { measureDocument } from './sqlite.ts';
+
+/** What crosses back: an error as data, because a class does not survive the crossing. */
+export type GatewayReply =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly code: StoreErrorCode; readonly message: string; readonly index: string | null };
+
+/** What is used of a Durable Object namespace; its objects may have more methods. */
+export type GatewayNamespace<More = unknown> = {
+  getByName(name: string): { execute(command: Command): Promise<GatewayReply> } & More;
+};
+
+export type GatewayOptions = {
+  /** What the objects hold. */
+  readonly backend: 'sqlite' | 'mongo';
+  /** With `mongo`: how many objects share the load. */
+  readonly objects: number;
+};
+
+const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections']);
+
+/** An executor whose commands are run by Durable Objects. */
+export function createGatewayExecutor(namespace: GatewayNamespace, { backend, objects }: GatewayOptions): Executor {
+  // An object's SQLite is its own: a database lives in one. A MongoDB is everybody's: any object will do.
+  const objectFor = (command: Command): string => {
+    const database = 'database' in command ? command.database : '';
+    if (backend === 'sqlite') return `sqlite:${database}`;
+    const collection = 'collection' in command ? command.collection : '';
+    return `mongo:${hashOf(`${database}.${collection}`) % objects}`;
+  };
+
+  return {
+    execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
+      let reply: GatewayReply;
+      try {
+        reply = await namespace.getByName(objectFor(command)).execute(command);
+      } catch (cause) {
+        const lost = READS.has(command.op) ? 'Unavailable' : 'OutcomeUnknown';
+        throw new StoreError(lost, 'The gateway did not answer.', { cause });
+      }
+      if (reply.ok) return reply.value as Results[O];
+      throw new StoreError(reply.code, reply.message, reply.index === null ? {} : { index: reply.index });
+    },
+    limits:
+      backend === 'sqlite'
+        ? { documentBytes: DURABLE_OBJECT_DOCUMENT_BYTES, measure: measureDocument }
+        : { documentBytes: MONGO_DOCUMENT_BYTES, measure: measureBson },
+    close: async () => {},
+  };
+}
+
+/** Runs a command on the object's side. */
+export async function replyTo(executor: Executor, command: Command): Promise<GatewayReply> {
+  try {
+    return { ok: true, value: await executor.execute(command) };
+  } catch (error) {
+    const { code, message, index } =
+      error instanceof StoreError ? error : new StoreError('OutcomeUnknown', 'The gateway failed.');
+    return { ok: false, code, message, index: index ?? null };
+  }
+}
+
+/** FNV-1a, 32 bits (Fowler, Noll and Vo): stable across isolates. */
+function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  return hash;
+}
