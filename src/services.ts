@@ -3,6 +3,7 @@ import type { Config } from './config.ts';
 import type { Context, Log, Passwords } from './domain/context.ts';
 import { DomainError } from './domain/errors.ts';
 import { openMaster, prepareMaster } from './domain/master.ts';
+import { reconcile } from './domain/organization/reconcile.ts';
 import { createAccessTokens } from './platform/access-token.ts';
 import type { Hasher } from './platform/password.ts';
 import { HasherBusyError } from './platform/password.ts';
@@ -31,6 +32,8 @@ export type Services = {
   prepare(): Promise<void>;
   /** Resolves when the service can serve. @throws {StoreError} */
   checkReady(): Promise<void>;
+  /** Ends what was left open by instances that died: see domain/organization/reconcile.ts. */
+  reconcile(scope: { thorough: boolean }): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -70,6 +73,10 @@ export function createServices(config: Config, platform: Platform): Services {
     checkReady: async () => {
       await prepare();
       await store.ping();
+    },
+    reconcile: async (scope) => {
+      await prepare();
+      await reconcile(context, scope);
     },
     close: () => store.close(),
   };

@@ -15,6 +15,10 @@ import { createSqliteExecutor } from '../store/sqlite.ts';
 /** How long a stop waits for the requests under way, in milliseconds. */
 const STOP_MS = 10_000;
 
+/** How often the process looks for operations left open, in milliseconds, and which rounds look at everything. */
+const RECONCILE_MS = 15_000;
+const ROUNDS_TO_THOROUGH = 240;
+
 const HELP = `Tenantry: organizations (tenants), a collection each, and their admins.
 
   npm start            runs the service on Node
@@ -70,8 +74,8 @@ export async function runProcess(
       url: server.url,
       store: config.mongoUri === undefined ? 'embedded' : 'mongodb',
     });
-    services.prepare().catch((error: unknown) => log('warn', 'store.not_ready', { error }));
-    stopOnSignal(server, services, log);
+    const stopReconciling = reconcileOnTimer(services, log);
+    stopOnSignal(server, services, stopReconciling, log);
   } catch (error) {
     process.stderr.write(`${startProblem(error)}\n`);
     process.exitCode = 1;
@@ -90,14 +94,40 @@ function secretOf(config: Config, log: Log): string {
   return secret;
 }
 
-function stopOnSignal(server: Server, services: Services, log: Log): void {
+/** At once and thoroughly, then again and again. Returns what ends it, when the round under way has ended. */
+function reconcileOnTimer(services: Services, log: Log): () => Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  let ended = false;
+  let rounds = 0;
+  const run = async () => {
+    try {
+      await services.reconcile({ thorough: rounds % ROUNDS_TO_THOROUGH === 0 });
+      rounds++;
+    } catch (error) {
+      log('warn', 'reconcile.failed', { error });
+    }
+    if (!ended) timer = setTimeout(start, RECONCILE_MS);
+  };
+  let round: Promise<void>;
+  const start = () => {
+    round = run();
+  };
+  start();
+  return async () => {
+    ended = true;
+    clearTimeout(timer);
+    await round;
+  };
+}
+
+function stopOnSignal(server: Server, services: Services, stopReconciling: () => Promise<void>, log: Log): void {
   let stopping = false;
   const stop = async (signal: string) => {
     if (stopping) return;
     stopping = true;
     log('info', 'service.stopping', { signal });
     const patience = setTimeout(() => process.exit(1), STOP_MS);
-    await server.stop();
+    await Promise.all([server.stop(), stopReconciling()]);
     await services.close();
     clearTimeout(patience);
     log('info', 'service.stopped');

@@ -3,6 +3,7 @@ import type { Environment } from '../config.ts';
 import { ConfigError, parseConfig } from '../config.ts';
 import { createLog } from '../platform/log.ts';
 import { createWorkerHasher } from '../platform/password-worker.ts';
+import type { Services } from '../services.ts';
 import { createServices } from '../services.ts';
 import type { GatewayNamespace } from '../store/gateway.ts';
 import { createGatewayExecutor } from '../store/gateway.ts';
@@ -14,31 +15,43 @@ type Bindings = Environment & {
   readonly STORE_GATEWAY: GatewayNamespace<{ secret(): Promise<string> }>;
 };
 
-type App = ReturnType<typeof createApp>;
+type Running = { readonly app: ReturnType<typeof createApp>; readonly services: Services };
 
 const log = createLog((line) => console.log(line));
 
-/** An isolate serves one environment, many requests: the app is made at the first. */
-const apps = new WeakMap<Bindings, Promise<App>>();
+/** An isolate serves one environment, many requests: the service is made at the first. */
+const running = new WeakMap<Bindings, Promise<Running>>();
 
 export default {
   async fetch(request: Request, env: Bindings): Promise<Response> {
-    let app = apps.get(env);
-    if (app === undefined) {
-      app = makeApp(env);
-      apps.set(env, app);
-    }
     try {
-      return await (await app).fetch(request);
+      const { app } = await run(env);
+      return await app.fetch(request);
     } catch (error) {
-      apps.delete(env);
       log('error', 'service.not_started', error instanceof ConfigError ? { problems: error.problems } : { error });
       return notStarted();
     }
   },
+
+  /** The cron trigger of wrangler.toml: every minute, and every hour thoroughly. */
+  async scheduled({ scheduledTime }: { scheduledTime: number }, env: Bindings): Promise<void> {
+    const { services } = await run(env);
+    await services.reconcile({ thorough: new Date(scheduledTime).getUTCMinutes() === 0 });
+  },
 };
 
-async function makeApp(env: Bindings): Promise<App> {
+function run(env: Bindings): Promise<Running> {
+  const known = running.get(env);
+  if (known !== undefined) return known;
+  const started = start(env).catch((error: unknown) => {
+    running.delete(env);
+    throw error;
+  });
+  running.set(env, started);
+  return started;
+}
+
+async function start(env: Bindings): Promise<Running> {
   const config = parseConfig(env);
   const executor = createGatewayExecutor(env.STORE_GATEWAY, {
     backend: config.mongoUri === undefined ? 'sqlite' : 'mongo',
@@ -46,9 +59,9 @@ async function makeApp(env: Bindings): Promise<App> {
   });
   const jwtSecret =
     config.jwt.secret ?? (await env.STORE_GATEWAY.getByName(`sqlite:${config.masterDatabase}`).secret());
-  return createApp(
-    createServices(config, { executor, hasher: createWorkerHasher({ cost: config.bcryptCost }), jwtSecret, log }),
-  );
+  const hasher = createWorkerHasher({ cost: config.bcryptCost });
+  const services = createServices(config, { executor, hasher, jwtSecret, log });
+  return { app: createApp(services), services };
 }
 
 /** The service cannot say more than this: what is wrong is in the log. */

@@ -22,6 +22,7 @@ export type AdminDocument = {
 export const ADMIN_INDEXES: readonly Index[] = [
   { name: 'organization_id_email_key', key: { organization_id: 1, email_key: 1 }, unique: true },
   { name: 'email_key', key: { email_key: 1 } },
+  { name: 'created_at', key: { created_at: 1 } },
 ];
 
 export const emailKey = (email: string): string => email.toLowerCase();

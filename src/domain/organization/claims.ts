@@ -23,6 +23,8 @@ export type ClaimDocument = {
   readonly state: 'held' | 'quarantined';
   /** For `quarantined`: when it ends. */
   readonly until: Date | null;
+  /** For `quarantined`: until when one instance sweeps it; null when none does. */
+  readonly lease_until: Date | null;
   /** For a collection: where it is. */
   readonly placement: Placement | null;
   readonly created_at: Date;
@@ -30,7 +32,8 @@ export type ClaimDocument = {
 
 export const CLAIM_INDEXES: readonly Index[] = [
   { name: 'organization_id', key: { organization_id: 1 } },
-  { name: 'until', key: { until: 1 } },
+  { name: 'state', key: { state: 1 } },
+  { name: 'created_at', key: { created_at: 1 } },
 ];
 
 export const nameClaimId = (key: string): string => `name:${key}`;
@@ -91,6 +94,7 @@ async function claim(
     operation_id: operationId,
     state: 'held',
     until: null,
+    lease_until: null,
     created_at: context.clock(),
   };
   for (;;) {

@@ -1,0 +1,67 @@
+import type { Document, Filter } from '../../store/port.ts';
+import type { Collection } from '../../store/store.ts';
+import type { Context } from '../context.ts';
+import { releaseClaims } from './claims.ts';
+import { eraseOrganization } from './erase.ts';
+import { recoverStale } from './lifecycle.ts';
+import { sweep } from './sweep.ts';
+
+const PAGE = 200;
+
+/**
+ * Brings everything that was left open to its end: operations whose lease has run out, collections that late writers
+ * brought back, and what an instance paused past its lease left without an owner. Any number of instances may run it
+ * at once, and any of them may die in it.
+ * @param thorough look for leftovers of any age, not of the last while only: at start, and now and then
+ */
+export async function reconcile(context: Context, { thorough }: { thorough: boolean }): Promise<void> {
+  const { organizations, claims, sessions } = context.master;
+  const now = context.clock();
+  await each(context, organizations, { lease_until: { $lt: now } }, (organization) =>
+    recoverStale(context, organization),
+  );
+  await each(context, claims, { state: 'quarantined' }, (claim) => sweep(context, claim));
+  await clearOrphans(context, thorough);
+  await sessions.deleteMany({ expires_at: { $lt: now } });
+}
+
+/** A process that was paused past its lease may have gone on with a step after others had cleared up behind it. */
+async function clearOrphans(context: Context, thorough: boolean): Promise<void> {
+  const { claims, admins, organizations } = context.master;
+  const { leaseMs, quarantineMs } = context.settings;
+  const now = context.clock().getTime();
+  const since = thorough ? new Date(0) : new Date(now - quarantineMs - 2 * leaseMs);
+  const aged = { created_at: { $gt: since, $lt: new Date(now - leaseMs) } };
+  const cleared = new Set<string>();
+  await each(context, claims, { ...aged, state: 'held' }, async ({ organization_id }) => {
+    if (cleared.has(organization_id)) return;
+    cleared.add(organization_id);
+    await releaseClaims(context, organization_id);
+  });
+  await each(context, admins, aged, async ({ organization_id }) => {
+    const owner = await organizations.findOne({ _id: organization_id }, { projection: { status: 1 } });
+    if (owner === undefined) await eraseOrganization(context, organization_id);
+  });
+}
+
+/** Does it for every document that matches, page by page; what fails for one is logged, and tried again next time. */
+async function each<T extends Document>(
+  context: Context,
+  collection: Collection<T>,
+  filter: Filter,
+  work: (document: T) => Promise<unknown>,
+): Promise<void> {
+  let after = '';
+  for (;;) {
+    const page = await collection.find({ $and: [filter, { _id: { $gt: after } }] }, { sort: { _id: 1 }, limit: PAGE });
+    for (const document of page) {
+      try {
+        await work(document);
+      } catch (error) {
+        context.log('warn', 'reconcile.left', { collection: collection.name, id: document._id, error });
+      }
+      after = document._id;
+    }
+    if (page.length < PAGE) return;
+  }
+}
