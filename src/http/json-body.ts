@@ -7,6 +7,9 @@ import { problem } from './problem.ts';
 /** The largest request body, in bytes: many times what any input of the service takes. */
 export const MAX_BODY_BYTES = 64 * 1024;
 
+/** The deepest nesting of a request body: no input of the service takes more. */
+const MAX_DEPTH = 32;
+
 /** Bounds the body, whether its length is announced or not. Answers 413. */
 export const boundedBody: MiddlewareHandler<Env> = bodyLimit({
   maxSize: MAX_BODY_BYTES,
@@ -19,6 +22,9 @@ export const jsonBody: MiddlewareHandler<Env> = createMiddleware<Env>(async (c, 
   if (type !== 'application/json') {
     return problem(c, 'unsupported_media_type', 'Send JSON, with Content-Type: application/json.');
   }
+  if (nestsDeeper(await c.req.text(), MAX_DEPTH)) {
+    return problem(c, 'malformed_json', `Send JSON that is nested at most ${MAX_DEPTH} levels deep.`);
+  }
   try {
     await c.req.json();
   } catch (error) {
@@ -27,3 +33,14 @@ export const jsonBody: MiddlewareHandler<Env> = createMiddleware<Env>(async (c, 
   }
   await next();
 });
+
+/** Whether brackets outside of strings nest deeper than that. Looks at the text: a parser would have nested by then. */
+function nestsDeeper(text: string, depth: number): boolean {
+  let open = 0;
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/gs)) {
+    if (token === '{' || token === '[') open++;
+    else if (token === '}' || token === ']') open--;
+    if (open > depth) return true;
+  }
+  return false;
+}
