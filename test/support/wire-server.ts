@@ -29,7 +29,8 @@ type Program = {
 const START_MS = 60_000;
 
 /** The server that whoever runs the tests gave, if any. */
-export const givenUri = (): string | undefined => process.env['TEST_MONGO_URI'] || process.env['MONGO_URI'] || undefined;
+export const givenUri = (): string | undefined =>
+  process.env['TEST_MONGO_URI'] || process.env['MONGO_URI'] || undefined;
 
 /**
  * Starts a MongoDB of our own, which may be killed: a `mongod` on the PATH, else SecantusDB, installed when it is not
@@ -44,10 +45,7 @@ export const startMongo = (): Promise<WireServer | undefined> =>
 export const startFerret = (): Promise<WireServer | undefined> =>
   startOrSkip('FerretDB (by go)', async () => start(await ferretProgram()));
 
-async function startOrSkip(
-  what: string,
-  startServer: () => Promise<WireServer>,
-): Promise<WireServer | undefined> {
+async function startOrSkip(what: string, startServer: () => Promise<WireServer>): Promise<WireServer | undefined> {
   try {
     return await startServer();
   } catch (error) {

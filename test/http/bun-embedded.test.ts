@@ -1,0 +1,3 @@
+import { EMBEDDED, httpSuite } from './suite.ts';
+
+httpSuite('bun', 'the embedded store', EMBEDDED);

@@ -1,0 +1,3 @@
+import { EMBEDDED, httpSuite } from './suite.ts';
+
+httpSuite('node', 'the embedded store', EMBEDDED);

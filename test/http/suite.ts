@@ -1,0 +1,46 @@
+import { afterAll, beforeAll, describe } from 'vitest';
+import type { Caller } from '../support/caller.ts';
+import { createCaller } from '../support/caller.ts';
+import type { RunningService, Runtime, StoreChoice } from '../support/service.ts';
+import { startService } from '../support/service.ts';
+import { bodyPromises } from './suite/bodies.ts';
+import type { Cell } from './suite/cell.ts';
+import { hindsightPromises } from './suite/hindsight.ts';
+import { masterDatabasePromises } from './suite/master-database.ts';
+import { organizationPromises } from './suite/organizations.ts';
+import { surfacePromises } from './suite/surface.ts';
+import { tokenPromises } from './suite/tokens.ts';
+
+export const EMBEDDED: StoreChoice = { kind: 'embedded' };
+
+/** The store at this address, or undefined when the server is not to be had. */
+export const mongoAt = (uri: string | undefined): StoreChoice | undefined =>
+  uri === undefined ? undefined : { kind: 'mongo', uri };
+
+/**
+ * What the service promises over HTTP, held against the real thing on one runtime and one store.
+ * @param store undefined where it is not to be had: then the cell is skipped, and the run says so
+ */
+export function httpSuite(runtime: Runtime, storeName: string, store: StoreChoice | undefined): void {
+  describe.skipIf(store === undefined)(`${runtime} on ${storeName}`, () => {
+    let service: RunningService;
+    let caller: Caller;
+    const cell: Cell = { service: () => service, caller: () => caller };
+
+    beforeAll(async () => {
+      service = await startService({ runtime, store: store ?? EMBEDDED });
+      caller = createCaller(service.url);
+    });
+
+    afterAll(async () => {
+      await service?.stop();
+    });
+
+    surfacePromises(cell);
+    organizationPromises(cell);
+    tokenPromises(cell);
+    bodyPromises(cell);
+    if (store?.kind === 'mongo') masterDatabasePromises(cell);
+    hindsightPromises(cell);
+  });
+}

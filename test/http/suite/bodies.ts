@@ -1,0 +1,133 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { RawBody, SignedInTenant } from '../../support/caller.ts';
+import { newEmail, newName } from '../../support/caller.ts';
+import { expectProblem } from '../../support/problem.ts';
+import { countStored } from '../../support/stored.ts';
+import type { Cell } from './cell.ts';
+
+const JSON_TYPE = { 'Content-Type': 'application/json' };
+const FIVE_MEGABYTES = 5 * 1024 * 1024;
+const DEPTH = 10_000;
+
+type Route = { readonly method: string; readonly path: string };
+
+const ROUTES: readonly Route[] = [
+  { method: 'POST', path: '/org/create' },
+  { method: 'POST', path: '/admin/login' },
+  { method: 'PUT', path: '/org/update' },
+];
+
+export function bodyPromises({ service, caller }: Cell): void {
+  describe.each(ROUTES)('a body that $method $path does not take', ({ method, path }) => {
+    let tenant: SignedInTenant;
+
+    beforeAll(async () => {
+      tenant = await caller().signedInTenant();
+    });
+
+    /** Every field of the route, right; so that what is wrong in a test is the only thing wrong. */
+    const right = (): Record<string, unknown> => {
+      const credentials = { email: newEmail(), password: caller().newPassword() };
+      switch (path) {
+        case '/org/create':
+          return { organization_name: newName(), ...credentials };
+        case '/admin/login':
+          return { ...credentials, organization_name: tenant.name };
+        default:
+          return { new_organization_name: newName(), ...credentials };
+      }
+    };
+    const send = (raw: RawBody, headers: Readonly<Record<string, string>> = JSON_TYPE) =>
+      caller().request(method, path, { token: tenant.token, raw, headers });
+
+    const nothingWritten = async (refusals: () => Promise<void>) => {
+      const before = await countStored(service());
+      await refusals();
+      expect(await countStored(service())).toEqual(before);
+      expect((await caller().get(tenant.name)).json.collection_name).toBe(tenant.collection);
+      expect((await caller().login(tenant)).status).toBe(200);
+    };
+
+    test('malformed JSON is 400', () =>
+      nothingWritten(async () => {
+        const whole = JSON.stringify(right());
+        for (const raw of ['{', whole.slice(0, -1), `${whole}}`, 'organization_name=x', "{'a':1}", '{"a":NaN}', '']) {
+          expectProblem(await send(raw), 400, 'malformed_json');
+        }
+      }));
+
+    test('another content type, or none, is 415', () =>
+      nothingWritten(async () => {
+        for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/jsonp', 'text/json', 'x']) {
+          expectProblem(await send(JSON.stringify(right()), { 'Content-Type': type }), 415, 'unsupported_media_type');
+        }
+        const untyped = await send(new TextEncoder().encode(JSON.stringify(right())), {});
+        expectProblem(untyped, 415, 'unsupported_media_type');
+      }));
+
+    test('a field that is not known is 422, and named', () =>
+      nothingWritten(async () => {
+        for (const field of ['is_admin', 'role', '$where', 'organization_id', 'constructor', 'a.b']) {
+          const answer = await send(JSON.stringify({ ...right(), [field]: 'x' }));
+          expectProblem(answer, 422, 'invalid_input');
+          expect(answer.json.errors).toContainEqual({ path: field, message: expect.any(String) });
+        }
+      }));
+
+    test('__proto__ is 422 like any other field that is not known', () =>
+      nothingWritten(async () => {
+        for (const value of ['{"organization_name":"x"}', '{"role":"owner"}', 'null', '1']) {
+          const raw = `{"__proto__":${value},${JSON.stringify(right()).slice(1)}`;
+          expectProblem(await send(raw), 422, 'invalid_input');
+        }
+      }));
+
+    test('an operator, or anything else that is not text, in place of text is 422', () =>
+      nothingWritten(async () => {
+        for (const field of Object.keys(right())) {
+          for (const value of [{ $ne: null }, { $gt: '' }, ['x'], null, 1, true, {}]) {
+            const answer = await send(JSON.stringify({ ...right(), [field]: value }));
+            expectProblem(answer, 422, 'invalid_input');
+            expect(answer.json.errors[0].path).toMatch(new RegExp(`^${field}`));
+          }
+        }
+        for (const raw of ['null', '[]', '"x"', '1', 'true', '{}', '{"$ne":null}']) {
+          expectProblem(await send(raw), 422, 'invalid_input');
+        }
+      }));
+
+    test('10,000 levels of nesting are refused', () =>
+      nothingWritten(async () => {
+        const arrays = `${'['.repeat(DEPTH)}${']'.repeat(DEPTH)}`;
+        const objects = `${'{"a":'.repeat(DEPTH)}1${'}'.repeat(DEPTH)}`;
+        for (const deep of [arrays, objects, '['.repeat(DEPTH)]) {
+          for (const raw of [deep, `${JSON.stringify(right()).slice(0, -1)},"email":${deep}}`]) {
+            const answer = await send(raw);
+            expect([400, 422]).toContain(answer.status);
+            expectProblem(answer, answer.status);
+          }
+        }
+      }));
+
+    test('5 MB is 413, announced or in chunks', () =>
+      nothingWritten(async () => {
+        const whole = JSON.stringify({ ...right(), email: 'x'.repeat(FIVE_MEGABYTES) });
+        expectProblem(await send(whole), 413);
+        expectProblem(await send(inChunks(whole)), 413);
+      }));
+  });
+}
+
+const CHUNK = 64 * 1024;
+
+/** The text as a stream: fetch then announces no length, and sends it in chunks. */
+function inChunks(text: string): ReadableStream<Uint8Array> {
+  let at = 0;
+  return new ReadableStream({
+    pull: (controller) => {
+      if (at >= text.length) return controller.close();
+      controller.enqueue(new TextEncoder().encode(text.slice(at, at + CHUNK)));
+      at += CHUNK;
+    },
+  });
+}

@@ -1,0 +1,5 @@
+import type { Caller } from '../../support/caller.ts';
+import type { RunningService } from '../../support/service.ts';
+
+/** One cell of the matrix while its tests run: a running service and a caller of it. */
+export type Cell = { readonly service: () => RunningService; readonly caller: () => Caller };

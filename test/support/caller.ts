@@ -1,0 +1,204 @@
+import { randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
+import { expect } from 'vitest';
+
+/** A response with its body read. */
+export type Answer = {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  /** The body as JSON; undefined when it is not. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests assert the shape, and read on from there.
+  readonly json: any;
+};
+
+export type Call = {
+  readonly method: string;
+  /** With the query. */
+  readonly target: string;
+  readonly answer: Answer;
+};
+
+export type RawBody = string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
+
+export type RequestOptions = {
+  readonly query?: Readonly<Record<string, string>>;
+  readonly token?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  /** Sent as it is. */
+  readonly raw?: RawBody;
+};
+
+export type Credentials = { readonly email: string; readonly password: string };
+
+/** An organization that a test made. */
+export type Tenant = Credentials & {
+  readonly name: string;
+  readonly organizationId: string;
+  readonly collection: string;
+  readonly adminId: string;
+};
+
+export type SignedInTenant = Tenant & { readonly token: string };
+
+/** A caller of the service that remembers what it was answered and every secret it used. */
+export type Caller = {
+  readonly url: string;
+  readonly calls: readonly Call[];
+  /** Every password that was sent. */
+  readonly passwords: ReadonlySet<string>;
+  request(method: string, path: string, options?: RequestOptions): Promise<Answer>;
+  /** Writes these bytes to a socket and reads the answer; for requests that fetch refuses to make. */
+  raw(method: string, path: string, lines: readonly string[], body?: string): Promise<Answer>;
+  /** A password of which nothing else is a part. */
+  newPassword(): string;
+  create(name: string, credentials?: Partial<Credentials>): Promise<Answer>;
+  login(credentials: Credentials, organizationName?: string): Promise<Answer>;
+  get(name: string, headers?: Readonly<Record<string, string>>): Promise<Answer>;
+  update(token: string, body: Readonly<Record<string, unknown>>): Promise<Answer>;
+  remove(token: string, name: string): Promise<Answer>;
+  /** Creates an organization of a new name and asserts that it is there. */
+  tenant(name?: string): Promise<Tenant>;
+  signedInTenant(name?: string): Promise<SignedInTenant>;
+};
+
+/** A name that no other test uses. */
+export const newName = (stem = 'Tenant'): string => `${stem} ${randomBytes(5).toString('hex')}`;
+
+/** A caller of the service at this address. */
+export function createCaller(url: string): Caller {
+  const calls: Call[] = [];
+  const passwords = new Set<string>();
+
+  const remember = (method: string, target: string, answer: Answer): Answer => {
+    calls.push({ method, target, answer });
+    expect(answer.headers.get('X-Request-Id'), `X-Request-Id of ${method} ${target}`).toMatch(/^[\w=-]{8,}$/);
+    return answer;
+  };
+
+  const caller: Caller = {
+    url,
+    calls,
+    passwords,
+    request: async (method, path, { query, token, headers, body, raw } = {}) => {
+      const target = query === undefined ? path : `${path}?${new URLSearchParams(query)}`;
+      const response = await fetch(`${url}${target}`, {
+        method,
+        headers: {
+          ...(token !== undefined && { Authorization: `Bearer ${token}` }),
+          ...(body !== undefined && { 'Content-Type': 'application/json' }),
+          ...headers,
+        },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+        ...(raw !== undefined && { body: raw, duplex: 'half' }),
+      });
+      return remember(method, target, toAnswer(response.status, response.headers, await response.text()));
+    },
+    raw: async (method, path, lines, body = '') =>
+      remember(method, path, await rawRequest(url, [`${method} ${path} HTTP/1.1`, ...lines], body)),
+    newPassword: () => {
+      const password = `Pw-${randomBytes(9).toString('base64url')}`;
+      passwords.add(password);
+      return password;
+    },
+    create: (name, { email = newEmail(), password = caller.newPassword() } = {}) => {
+      passwords.add(password);
+      return caller.request('POST', '/org/create', { body: { organization_name: name, email, password } });
+    },
+    login: (credentials, organizationName) => {
+      passwords.add(credentials.password);
+      const { email, password } = credentials;
+      return caller.request('POST', '/admin/login', {
+        body: { email, password, ...(organizationName !== undefined && { organization_name: organizationName }) },
+      });
+    },
+    get: (name, headers = {}) => caller.request('GET', '/org/get', { query: { organization_name: name }, headers }),
+    update: (token, body) => caller.request('PUT', '/org/update', { token, body }),
+    remove: (token, name) => caller.request('DELETE', '/org/delete', { token, query: { organization_name: name } }),
+    tenant: async (name = newName()) => {
+      const email = newEmail();
+      const password = caller.newPassword();
+      const { status, json, text } = await caller.create(name, { email, password });
+      expect(status, text).toBe(200);
+      return {
+        name: json.organization_name,
+        email,
+        password,
+        organizationId: json.organization_id,
+        collection: json.collection_name,
+        adminId: json.admin_id,
+      };
+    },
+    signedInTenant: async (name) => {
+      const tenant = await caller.tenant(name);
+      const { status, json, text } = await caller.login(tenant);
+      expect(status, text).toBe(200);
+      return { ...tenant, token: json.access_token };
+    },
+  };
+  return caller;
+}
+
+/** An address that no other test uses. */
+export const newEmail = (): string => `admin-${randomBytes(6).toString('hex')}@example.com`;
+
+function toAnswer(status: number, headers: Headers, text: string): Answer {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    json = undefined;
+  }
+  return { status, headers, text, json };
+}
+
+const RAW_MS = 30_000;
+
+function rawRequest(url: string, head: readonly string[], body: string): Promise<Answer> {
+  const { hostname, port, host } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const received: Buffer[] = [];
+    let failure: Error | undefined;
+    const socket = connect(Number(port), hostname);
+    socket.setTimeout(RAW_MS, () => socket.destroy(new Error('No answer in time.')));
+    socket.on('data', (data: Buffer) => received.push(data));
+    socket.on('error', (error) => {
+      failure = error;
+    });
+    socket.on('close', () => {
+      const answer = parseResponse(Buffer.concat(received).toString('latin1'));
+      if (answer === undefined) reject(failure ?? new Error('The connection was closed without an answer.'));
+      else resolve(answer);
+    });
+    socket.on('connect', () => {
+      socket.write([...head, `Host: ${host}`, 'Connection: close', '', body].join('\r\n'));
+    });
+  });
+}
+
+function parseResponse(text: string): Answer | undefined {
+  const end = text.indexOf('\r\n\r\n');
+  const status = /^HTTP\/1\.1 (\d{3})/.exec(text)?.[1];
+  if (end < 0 || status === undefined) return undefined;
+  const headers = new Headers();
+  for (const line of text.slice(0, end).split('\r\n').slice(1)) {
+    const colon = line.indexOf(':');
+    headers.append(line.slice(0, colon), line.slice(colon + 1).trim());
+  }
+  const body = text.slice(end + 4);
+  return toAnswer(Number(status), headers, headers.get('Transfer-Encoding') === 'chunked' ? unchunk(body) : body);
+}
+
+function unchunk(text: string): string {
+  let rest = text;
+  let whole = '';
+  for (;;) {
+    const line = rest.indexOf('\r\n');
+    const size = Number.parseInt(rest.slice(0, line), 16);
+    if (line < 0 || !(size > 0)) return whole;
+    whole += rest.slice(line + 2, line + 2 + size);
+    rest = rest.slice(line + 2 + size + 2);
+  }
+}

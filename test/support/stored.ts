@@ -1,0 +1,50 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { MongoClient } from 'mongodb';
+import type { RunningService } from './service.ts';
+
+/** How many documents are in each collection that the service has, whatever store it is on. Without `database/`. */
+export async function countStored(service: RunningService): Promise<Record<string, number>> {
+  return service.store.kind === 'mongo'
+    ? countInMongo(service.store.uri, service.masterDatabase)
+    : countInSqlite(service.dataDirectory);
+}
+
+async function countInMongo(uri: string, name: string): Promise<Record<string, number>> {
+  const client = new MongoClient(uri);
+  try {
+    const database = client.db(name);
+    const counts: Record<string, number> = {};
+    for (const collection of await database.listCollections({}, { nameOnly: true }).toArray()) {
+      counts[collection.name] = await database.collection(collection.name).countDocuments();
+    }
+    return counts;
+  } finally {
+    await client.close();
+  }
+}
+
+function countInSqlite(directory: string): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const file of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
+    if (!/\.(db|sqlite)$/.test(file)) continue;
+    const database = new DatabaseSync(join(directory, file), { readOnly: true });
+    const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
+    for (const { name } of tables) {
+      if (/^(sqlite_|_cf_|__)/.test(String(name))) continue;
+      const rows = database.prepare(`SELECT count(*) AS n FROM "${String(name).replaceAll('"', '""')}"`).get();
+      counts[String(name)] = (counts[String(name)] ?? 0) + Number(rows?.['n']);
+    }
+    database.close();
+  }
+  return counts;
+}
+
+/** The entry whose collection has this name, in whatever database: `name`, `database/name`, `database.name`. */
+export function countOf(counts: Readonly<Record<string, number>>, collection: string): number | undefined {
+  const found = Object.entries(counts).find(
+    ([name]) => name === collection || name.split(/[/.:]/).at(-1) === collection,
+  );
+  return found?.[1];
+}
