@@ -4,6 +4,7 @@ import * as z from 'zod';
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const MIN_SECRET_BYTES = 32;
+const DAY_MS = 24 * 60 * 60 * 1000;
 
 const SECRET_ADVICE = 'Make one with: openssl rand -base64 48';
 
@@ -36,6 +37,11 @@ const schema = z.object({
   BCRYPT_COST: integer(10, 15).default(10),
   STORE_TIMEOUT_MS: integer(100, 60_000).default(5000),
   GATEWAY_OBJECTS: integer(1, 64).default(4),
+  NAME_LEASE_DAYS: integer(0, 3650).default(0),
+  DELETE_RETENTION_DAYS: integer(0, 3650).default(0),
+  LEASE_MS: integer(100, 600_000).default(30_000),
+  QUARANTINE_MS: integer(100, 86_400_000).default(600_000),
+  RECONCILE_MS: integer(100, 600_000).default(15_000),
 });
 
 type Variables = z.infer<typeof schema>;
@@ -60,6 +66,16 @@ export type Config = {
   readonly storeTimeoutMs: number;
   /** On Workers with MONGO_URI: how many Durable Objects hold a connection pool each. */
   readonly gatewayObjects: number;
+  /** How long a name is kept for the organization that left it by a rename; 0: not at all. */
+  readonly nameLeaseMs: number;
+  /** How long a deleted organization can be restored; 0: it is dropped at once. */
+  readonly retentionMs: number;
+  /** How long an operation belongs to the instance that runs it: longer than any step of it takes. */
+  readonly leaseMs: number;
+  /** How long a released collection name is kept from reuse: longer than any write can be in flight. */
+  readonly quarantineMs: number;
+  /** Node and Bun: how often the process looks for what was left open. */
+  readonly reconcileMs: number;
 };
 
 /** Everything wrong with the environment, a line a problem, each naming its variable. Never holds a value. */
@@ -109,5 +125,10 @@ export function parseConfig(environment: Environment): Config {
     bcryptCost: variables.BCRYPT_COST,
     storeTimeoutMs: variables.STORE_TIMEOUT_MS,
     gatewayObjects: variables.GATEWAY_OBJECTS,
+    nameLeaseMs: variables.NAME_LEASE_DAYS * DAY_MS,
+    retentionMs: variables.DELETE_RETENTION_DAYS * DAY_MS,
+    leaseMs: variables.LEASE_MS,
+    quarantineMs: variables.QUARANTINE_MS,
+    reconcileMs: variables.RECONCILE_MS,
   };
 }

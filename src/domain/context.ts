@@ -31,6 +31,10 @@ export type Settings = {
   readonly leaseMs: number;
   /** How long a released collection name is kept from reuse, in milliseconds: longer than any write can be in flight. */
   readonly quarantineMs: number;
+  /** How long a name is kept for the organization that left it, in milliseconds; 0: it is free at once. */
+  readonly nameLeaseMs: number;
+  /** How long a deleted organization can be restored, in milliseconds; 0: nothing is kept. */
+  readonly retentionMs: number;
   /** How long a sign-in is fresh enough to change email or password, in seconds. */
   readonly freshSignInSeconds: number;
   /** How long a session lasts at most, and unused, in seconds. */
@@ -45,6 +49,8 @@ export type Context = {
   readonly passwords: Passwords;
   readonly tokens: AccessTokens;
   readonly clock: () => Date;
+  /** Resolves after so many milliseconds. */
+  readonly wait: (ms: number) => Promise<void>;
   /** A new id: time-ordered, unique (UUIDv7, RFC 9562). */
   readonly newId: () => string;
   readonly log: Log;

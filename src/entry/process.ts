@@ -15,8 +15,7 @@ import { createSqliteExecutor } from '../store/sqlite.ts';
 /** How long a stop waits for the requests under way, in milliseconds. */
 const STOP_MS = 10_000;
 
-/** How often the process looks for operations left open, in milliseconds, and which rounds look at everything. */
-const RECONCILE_MS = 15_000;
+/** Every so many rounds the reconciler looks at everything. */
 const ROUNDS_TO_THOROUGH = 240;
 
 const HELP = `Tenantry: organizations (tenants), a collection each, and their admins.
@@ -74,7 +73,7 @@ export async function runProcess(
       url: server.url,
       store: config.mongoUri === undefined ? 'embedded' : 'mongodb',
     });
-    const stopReconciling = reconcileOnTimer(services, log);
+    const stopReconciling = reconcileOnTimer(services, config.reconcileMs, log);
     stopOnSignal(server, services, stopReconciling, log);
   } catch (error) {
     process.stderr.write(`${startProblem(error)}\n`);
@@ -95,7 +94,7 @@ function secretOf(config: Config, log: Log): string {
 }
 
 /** At once and thoroughly, then again and again. Returns what ends it, when the round under way has ended. */
-function reconcileOnTimer(services: Services, log: Log): () => Promise<void> {
+function reconcileOnTimer(services: Services, intervalMs: number, log: Log): () => Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   let ended = false;
   let rounds = 0;
@@ -106,7 +105,7 @@ function reconcileOnTimer(services: Services, log: Log): () => Promise<void> {
     } catch (error) {
       log('warn', 'reconcile.failed', { error });
     }
-    if (!ended) timer = setTimeout(start, RECONCILE_MS);
+    if (!ended) timer = setTimeout(start, intervalMs);
   };
   let round: Promise<void>;
   const start = () => {

@@ -51,7 +51,7 @@ async function whenIdle(context: Context, organization: OrganizationDocument): P
     if (waits === WAITS) {
       throw new DomainError('operation_in_progress', 'Another change of this organization is under way. Try again.');
     }
-    if (!(await recoverStale(context, current))) await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    if (!(await recoverStale(context, current))) await context.wait(WAIT_MS);
     current = await context.master.organizations.findOne({ _id: organization._id });
   }
   if (current === undefined || current.epoch !== organization.epoch) throw changedMeanwhile();
