@@ -73,8 +73,8 @@ export function createCaller(url: string): Caller {
   const passwords = new Set<string>();
 
   const remember = (method: string, target: string, answer: Answer): Answer => {
-    calls.push({ method, target, answer });
     expect(answer.headers.get('X-Request-Id'), `X-Request-Id of ${method} ${target}`).toMatch(/^[\w=-]{8,}$/);
+    calls.push({ method, target, answer });
     return answer;
   };
 

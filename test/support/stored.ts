@@ -4,11 +4,11 @@ import { DatabaseSync } from 'node:sqlite';
 import { MongoClient } from 'mongodb';
 import type { RunningService } from './service.ts';
 
-/** How many documents are in each collection that the service has, whatever store it is on. Without `database/`. */
+/** How many documents are in each collection that the service has, whatever store it is on. */
 export async function countStored(service: RunningService): Promise<Record<string, number>> {
   return service.store.kind === 'mongo'
     ? countInMongo(service.store.uri, service.masterDatabase)
-    : countInSqlite(service.dataDirectory);
+    : countInSqlite(service.dataDirectory, `${service.masterDatabase}.`);
 }
 
 async function countInMongo(uri: string, name: string): Promise<Record<string, number>> {
@@ -25,26 +25,20 @@ async function countInMongo(uri: string, name: string): Promise<Record<string, n
   }
 }
 
-function countInSqlite(directory: string): Record<string, number> {
+/** The embedded store has a table `database.collection` for each; what else there is, is the runtime's own. */
+function countInSqlite(directory: string, prefix: string): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const file of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
     if (!/\.(db|sqlite)$/.test(file)) continue;
     const database = new DatabaseSync(join(directory, file), { readOnly: true });
     const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
     for (const { name } of tables) {
-      if (/^(sqlite_|_cf_|__)/.test(String(name))) continue;
-      const rows = database.prepare(`SELECT count(*) AS n FROM "${String(name).replaceAll('"', '""')}"`).get();
-      counts[String(name)] = (counts[String(name)] ?? 0) + Number(rows?.['n']);
+      const table = String(name);
+      if (!table.startsWith(prefix)) continue;
+      const rows = database.prepare(`SELECT count(*) AS n FROM "${table}"`).get();
+      counts[table.slice(prefix.length)] = Number(rows?.['n']);
     }
     database.close();
   }
   return counts;
-}
-
-/** The entry whose collection has this name, in whatever database: `name`, `database/name`, `database.name`. */
-export function countOf(counts: Readonly<Record<string, number>>, collection: string): number | undefined {
-  const found = Object.entries(counts).find(
-    ([name]) => name === collection || name.split(/[/.:]/).at(-1) === collection,
-  );
-  return found?.[1];
 }

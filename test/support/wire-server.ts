@@ -67,7 +67,15 @@ async function mongoProgram(): Promise<Program> {
   }
   return {
     command: await installSecantus(),
-    args: (port, directory) => ['--port', String(port), '--storage-path', directory, '--log-level', 'WARNING'],
+    args: (port, directory) => [
+      '--port',
+      String(port),
+      '--storage-path',
+      directory,
+      '--sync-on-commit',
+      '--log-level',
+      'WARNING',
+    ],
     options: '',
   };
 }

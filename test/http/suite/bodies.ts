@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { RawBody, SignedInTenant } from '../../support/caller.ts';
 import { newEmail, newName } from '../../support/caller.ts';
+import { until } from '../../support/deadline.ts';
 import { expectProblem } from '../../support/problem.ts';
 import { countStored } from '../../support/stored.ts';
 import type { Cell } from './cell.ts';
@@ -8,6 +9,7 @@ import type { Cell } from './cell.ts';
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 const FIVE_MEGABYTES = 5 * 1024 * 1024;
 const DEPTH = 10_000;
+const PROXY_MS = 10_000;
 
 type Route = { readonly method: string; readonly path: string };
 
@@ -113,7 +115,8 @@ export function bodyPromises({ service, caller }: Cell): void {
       nothingWritten(async () => {
         const whole = JSON.stringify({ ...right(), email: 'x'.repeat(FIVE_MEGABYTES) });
         expectProblem(await send(whole), 413);
-        expectProblem(await send(inChunks(whole)), 413);
+        // `wrangler dev` has a proxy that sometimes cuts the connection when a worker answers before it has read all.
+        expectProblem(await until('an answer to chunks', () => send(inChunks(whole)), { ms: PROXY_MS }), 413);
       }));
   });
 }
