@@ -1,6 +1,7 @@
 import type { Collection, Database, Store } from '../store/store.ts';
 import type { AdminDocument } from './admin/admin.ts';
 import type { ClaimDocument } from './organization/claims.ts';
+import type { ErasureDocument } from './organization/erase.ts';
 import type { OrganizationDocument } from './organization/organization.ts';
 import type { AccessTokens } from './session/access-token.ts';
 import type { SessionDocument } from './session/session.ts';
@@ -12,6 +13,7 @@ export type Master = {
   readonly admins: Collection<AdminDocument>;
   readonly claims: Collection<ClaimDocument>;
   readonly sessions: Collection<SessionDocument>;
+  readonly erasures: Collection<ErasureDocument>;
 };
 
 /** Password hashing. Both do the same work whatever they are given; over their bound they throw `busy`. */

@@ -6,6 +6,7 @@ export type DomainErrorCode =
   | 'forbidden'
   | 'reauthentication_required'
   | 'organization_not_found'
+  | 'organization_renamed'
   | 'organization_name_taken'
   | 'organization_required'
   | 'admin_email_taken'
@@ -23,7 +24,7 @@ export class DomainError extends Error {
   readonly code: DomainErrorCode;
   /** For invalid_input. */
   readonly issues: readonly InputIssue[];
-  /** For organization_required: the names to choose from. */
+  /** For organization_required: the names to choose from. For organization_renamed: the one it has now. */
   readonly organizations: readonly string[];
 
   constructor(

@@ -14,6 +14,7 @@ export function openMaster(store: Store, name: string): Master {
     admins: database.collection('admins'),
     claims: database.collection('claims'),
     sessions: database.collection('sessions'),
+    erasures: database.collection('erasures'),
   };
 }
 
@@ -24,5 +25,6 @@ export async function prepareMaster({ database }: Master): Promise<void> {
     database.createCollection('admins', ADMIN_INDEXES),
     database.createCollection('claims', CLAIM_INDEXES),
     database.createCollection('sessions', SESSION_INDEXES),
+    database.createCollection('erasures'),
   ]);
 }

@@ -3,7 +3,7 @@ import { createMiddleware } from 'hono/factory';
 import type { Action } from '../domain/authorization.ts';
 import { authorize } from '../domain/authorization.ts';
 import type { Context } from '../domain/context.ts';
-import { authenticate, invalidToken } from '../domain/session/authenticate.ts';
+import { authenticate, authenticateOrRepeat, invalidToken } from '../domain/session/authenticate.ts';
 import type { Env } from './env.ts';
 
 /** One bearer token and nothing else (RFC 6750, section 2.1); two headers arrive joined by a comma, and fail here. */
@@ -14,12 +14,30 @@ const MAX_TOKEN_LENGTH = 4096;
 /** Lets through an admin who may do this to their organization, with the principal in the request's context. */
 export function authenticated(context: Context, action: Action): MiddlewareHandler<Env> {
   return createMiddleware<Env>(async (c, next) => {
-    const header = c.req.header('Authorization');
-    const token = header !== undefined && header.length <= MAX_TOKEN_LENGTH ? BEARER.exec(header)?.[1] : undefined;
-    if (token === undefined) throw invalidToken();
-    const principal = await authenticate(context, token);
+    const principal = await authenticate(context, bearerToken(c.req.header('Authorization')));
     authorize(principal.admin.role, action);
     c.set('principal', principal);
     await next();
   });
+}
+
+/** As `authenticated`, and lets through a token that ended by the change it asked for, with its claims as `spent`. */
+export function authenticatedOrRepeat(context: Context, action: Action): MiddlewareHandler<Env> {
+  return createMiddleware<Env>(async (c, next) => {
+    const known = await authenticateOrRepeat(context, bearerToken(c.req.header('Authorization')));
+    if ('principal' in known) {
+      authorize(known.principal.admin.role, action);
+      c.set('principal', known.principal);
+    } else {
+      authorize(known.spent.role, action);
+      c.set('spent', known.spent);
+    }
+    await next();
+  });
+}
+
+function bearerToken(header: string | undefined): string {
+  const token = header !== undefined && header.length <= MAX_TOKEN_LENGTH ? BEARER.exec(header)?.[1] : undefined;
+  if (token === undefined) throw invalidToken();
+  return token;
 }

@@ -1,4 +1,5 @@
 import type { Log } from '../domain/context.ts';
+import type { AccessClaims } from '../domain/session/access-token.ts';
 import type { Principal } from '../domain/session/authenticate.ts';
 
 /** What a request carries through the middleware. */
@@ -8,5 +9,7 @@ export type Env = {
     log: Log;
     /** On routes behind `authenticated`. */
     principal: Principal;
+    /** Instead of `principal`: a token that ended by the very change that was asked for with it. */
+    spent: AccessClaims | undefined;
   };
 };

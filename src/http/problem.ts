@@ -17,7 +17,7 @@ type ProblemCode =
 
 type Problem = { readonly status: ProblemStatus; readonly title: string };
 
-export type ProblemStatus = 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 500 | 503;
+export type ProblemStatus = 308 | 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 500 | 503;
 
 /** The one map from refusals to statuses. */
 const PROBLEMS: Readonly<Record<ProblemCode, Problem>> = {
@@ -27,6 +27,7 @@ const PROBLEMS: Readonly<Record<ProblemCode, Problem>> = {
   forbidden: { status: 403, title: 'Forbidden' },
   reauthentication_required: { status: 403, title: 'Recent sign-in required' },
   organization_not_found: { status: 404, title: 'Organization not found' },
+  organization_renamed: { status: 308, title: 'Organization renamed' },
   organization_name_taken: { status: 409, title: 'Organization name taken' },
   organization_required: { status: 409, title: 'Organization required' },
   admin_email_taken: { status: 409, title: 'Admin email taken' },
@@ -89,6 +90,8 @@ export function problem(
 /** The response for whatever was thrown: what the domain refuses, in its words; anything else without a word. */
 export function problemOf(c: HonoContext<Env>, error: unknown): Response {
   if (error instanceof DomainError) {
+    if (error.code === 'organization_renamed')
+      c.header('Location', underNewName(c.req.url, error.organizations[0] ?? ''));
     return problem(c, error.code, error.message, {
       ...(error.issues.length > 0 && { errors: [...error.issues] }),
       ...(error.code === 'organization_required' && { organizations: [...error.organizations] }),
@@ -100,4 +103,11 @@ export function problemOf(c: HonoContext<Env>, error: unknown): Response {
   }
   c.get('log')('error', 'request.failed', { request_id: c.get('requestId'), error });
   return problem(c, 'internal_error', 'Something went wrong on our side. Give the request id when you report it.');
+}
+
+/** The same request under the organization's new name. */
+function underNewName(address: string, name: string): string {
+  const url = new URL(address);
+  url.searchParams.set('organization_name', name);
+  return `${url.pathname}${url.search}`;
 }

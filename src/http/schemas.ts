@@ -56,6 +56,7 @@ export const json = <T extends z.ZodType>(description: string, schema: T) => ({
 });
 
 const DESCRIPTIONS: Readonly<Record<ProblemStatus, string>> = {
+  308: 'The organization left this name by a rename: see Location.',
   400: 'Malformed JSON.',
   401: 'No valid token, or wrong credentials.',
   403: 'Not permitted, or a recent sign-in is needed.',

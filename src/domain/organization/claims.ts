@@ -4,6 +4,7 @@ import type { Context } from '../context.ts';
 import { persist } from '../persist.ts';
 import { collectionCandidates } from './name.ts';
 import type { OrganizationDocument, Placement } from './organization.ts';
+import { isErasing, VISIBLE } from './organization.ts';
 
 /**
  * A claim says who has a name or a collection. Its `_id` is what is claimed, so that the store's own refusal of a
@@ -19,12 +20,13 @@ export type ClaimDocument = {
   readonly kind: 'name' | 'collection';
   readonly organization_id: string;
   readonly operation_id: string;
-  /** `quarantined`: a released collection that nobody takes while a write aimed at it may still be in flight. */
-  readonly state: 'held' | 'quarantined';
-  /** For `quarantined`: when it ends. */
+  /**
+   * `leased`: a name that its organization left by a rename, and that nobody else takes for a while. `quarantined`: a
+   * released collection that nobody takes while a write aimed at it may still be in flight.
+   */
+  readonly state: 'held' | 'leased' | 'quarantined';
+  /** For `leased` and `quarantined`: when it ends. */
   readonly until: Date | null;
-  /** For `quarantined`: until when one instance sweeps it; null when none does. */
-  readonly lease_until: Date | null;
   /** For a collection: where it is. */
   readonly placement: Placement | null;
   readonly created_at: Date;
@@ -42,9 +44,10 @@ const collectionClaimId = ({ cluster, database, collection }: Placement): string
   `collection:${cluster}/${database}/${collection}`;
 
 /** Whether nobody else may take what is claimed. `owner` is read after the claim; undefined when it is gone. */
-export function isInForce(claim: ClaimDocument, owner: OrganizationDocument | undefined): boolean {
+export function isInForce(claim: ClaimDocument, owner: OrganizationDocument | undefined, now: Date): boolean {
   if (claim.state === 'quarantined') return true;
-  if (owner === undefined || owner.status === 'deleting') return false;
+  if (owner === undefined || isErasing(owner)) return false;
+  if (claim.state === 'leased') return claim.until !== null && claim.until > now;
   if (claim.operation_id === owner.operation?.id) return true;
   return claim.kind === 'name'
     ? claim._id === nameClaimId(owner.key)
@@ -94,7 +97,6 @@ async function claim(
     operation_id: operationId,
     state: 'held',
     until: null,
-    lease_until: null,
     created_at: context.clock(),
   };
   for (;;) {
@@ -107,31 +109,62 @@ async function claim(
     const holder = await claims.findOne({ _id: what._id });
     if (holder === undefined) continue;
     if (holder.operation_id === operationId) return true;
+    if (holder.state === 'leased' && holder.organization_id === organizationId) {
+      const { matched } = await persist(() =>
+        claims.updateOne(unchanged(holder), { $set: { state: 'held', until: null, operation_id: operationId } }),
+      );
+      if (matched === 1) return true;
+      continue;
+    }
     const owner = await organizations.findOne({ _id: holder.organization_id });
-    if (isInForce(holder, owner)) return false;
-    await releaseClaim(context, holder);
+    if (isInForce(holder, owner, context.clock())) return false;
+    await releaseClaim(context, holder, owner);
   }
 }
 
 /** Lets go of every claim of the organization that is not in force: names at once, collections into quarantine. */
 export async function releaseClaims(context: Context, organizationId: string): Promise<void> {
   const { claims, organizations } = context.master;
-  const held = await claims.find({ organization_id: organizationId, state: 'held' });
+  const held = await claims.find({ organization_id: organizationId, state: { $in: ['held', 'leased'] } });
   const owner = await organizations.findOne({ _id: organizationId });
   for (const claim of held) {
-    if (!isInForce(claim, owner)) await releaseClaim(context, claim);
+    if (!isInForce(claim, owner, context.clock())) await releaseClaim(context, claim, owner);
   }
 }
 
-async function releaseClaim(context: Context, claim: ClaimDocument): Promise<void> {
+async function releaseClaim(
+  context: Context,
+  claim: ClaimDocument,
+  owner: OrganizationDocument | undefined,
+): Promise<void> {
   const { claims } = context.master;
-  const unchanged = { _id: claim._id, operation_id: claim.operation_id, state: 'held' } as const;
-  if (claim.kind === 'name') {
-    await persist(() => claims.deleteOne(unchanged));
-    return;
+  const { nameLeaseMs, quarantineMs } = context.settings;
+  const after = (ms: number) => new Date(context.clock().getTime() + ms);
+  if (claim.kind === 'collection') {
+    await persist(() =>
+      claims.updateOne(unchanged(claim), { $set: { state: 'quarantined', until: after(quarantineMs) } }),
+    );
+  } else if (nameLeaseMs > 0 && claim.state === 'held' && isNameLeftBy(claim, owner)) {
+    await persist(() => claims.updateOne(unchanged(claim), { $set: { state: 'leased', until: after(nameLeaseMs) } }));
+  } else {
+    await persist(() => claims.deleteOne(unchanged(claim)));
   }
-  const until = new Date(context.clock().getTime() + context.settings.quarantineMs);
-  await persist(() => claims.updateOne(unchanged, { $set: { state: 'quarantined', until } }));
+}
+
+/** Whether it is the name that a committed rename of its organization is from. */
+const isNameLeftBy = ({ _id }: ClaimDocument, owner: OrganizationDocument | undefined): boolean =>
+  owner?.operation?.kind === 'rename' &&
+  owner.operation.step === 'releasing' &&
+  _id === nameClaimId(owner.operation.from.key);
+
+const unchanged = ({ _id, operation_id, state }: ClaimDocument) => ({ _id, operation_id, state });
+
+/** The organization that left this name by a rename not too long ago, as it is now. */
+export async function organizationThatLeft(context: Context, key: string): Promise<OrganizationDocument | undefined> {
+  if (context.settings.nameLeaseMs === 0) return undefined;
+  const claim = await context.master.claims.findOne({ _id: nameClaimId(key), state: 'leased' });
+  if (claim === undefined || claim.until === null || claim.until <= context.clock()) return undefined;
+  return context.master.organizations.findOne({ _id: claim.organization_id, status: { $in: VISIBLE } });
 }
 
 /** The collections that the organization holds claims on. */

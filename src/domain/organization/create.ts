@@ -7,7 +7,7 @@ import { DomainError } from '../errors.ts';
 import { persist } from '../persist.ts';
 import { claimCollection } from './claims.ts';
 import { eraseOrganization } from './erase.ts';
-import { leaseFromNow, takeName } from './lifecycle.ts';
+import { leaseFromNow, rolledBack, takeName } from './lifecycle.ts';
 import { parseOrganizationName } from './name.ts';
 import type { OrganizationDocument } from './organization.ts';
 import { TENANT_INDEXES } from './organization.ts';
@@ -51,6 +51,8 @@ export async function createOrganization(
     placement: { cluster, database, collection: '' },
     operation: { id, kind: 'create' },
     lease_until: leaseFromNow(context),
+    last_change: null,
+    purge_at: null,
     created_at: now,
     updated_at: now,
   };
@@ -145,7 +147,7 @@ async function rollBack(context: Context, id: string, reason: unknown): Promise<
     }
     await organizations.updateOne(
       { _id: id, status: 'creating' },
-      { $set: { status: 'deleting', operation: { id, kind: 'delete' } }, $inc: { version: 1 } },
+      { $set: { status: 'deleting', operation: rolledBack(id) }, $inc: { version: 1 } },
     );
     const organization = await organizations.findOne({ _id: id });
     if (organization !== undefined && organization.status !== 'deleting') return false;

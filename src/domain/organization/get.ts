@@ -1,12 +1,14 @@
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
+import { organizationThatLeft } from './claims.ts';
 import { organizationKey } from './name.ts';
 import type { OrganizationMetadata } from './organization.ts';
 import { organizationMetadata, VISIBLE } from './organization.ts';
+import { renamed } from './refusals.ts';
 
 /**
  * What anyone may see of an organization, by its name in any case and spacing, and the version that it is of.
- * @throws {DomainError} organization_not_found
+ * @throws {DomainError} organization_not_found; organization_renamed for a name that it left not too long ago
  */
 export async function getOrganization(
   context: Context,
@@ -16,6 +18,8 @@ export async function getOrganization(
   const organization =
     key === undefined ? undefined : await context.master.organizations.findOne({ key, status: { $in: VISIBLE } });
   if (organization === undefined) {
+    const left = key === undefined ? undefined : await organizationThatLeft(context, key);
+    if (left !== undefined) throw renamed(left.name);
     throw new DomainError('organization_not_found', 'No organization has this name.');
   }
   return { ...organizationMetadata(organization), version: organization.version };

@@ -8,9 +8,18 @@ import { DomainError } from '../errors.ts';
 import { persist } from '../persist.ts';
 import { claimName, nameClaimId } from './claims.ts';
 import { eraseOrganization } from './erase.ts';
-import type { Operation, OrganizationDocument, OrganizationStatus } from './organization.ts';
+import type {
+  DeleteOperation,
+  LastChange,
+  Operation,
+  OrganizationDocument,
+  OrganizationStatus,
+} from './organization.ts';
+import { isErasing } from './organization.ts';
 import { changedMeanwhile } from './refusals.ts';
 import { carryOnRename } from './rename.ts';
+import { carryOnRestore } from './restore.ts';
+import { retireOrganization } from './retire.ts';
 
 const WAIT_MS = 50;
 const WAITS = 60;
@@ -21,7 +30,7 @@ export const leaseFromNow = (context: Context): Date => new Date(context.clock()
 /**
  * Begins an operation: one conditional write, which also keeps a second one from beginning. An operation that is
  * already under way is waited for, or carried on when its instance is gone.
- * @param changes fields to set in the same write
+ * @param changes fields to set in the same write, the status among them
  * @returns the organization with the operation on it
  * @throws {DomainError} operation_in_progress when the other does not end in 3 s; conflict when the organization is
  *   gone, or not as it was
@@ -30,7 +39,7 @@ export async function beginOperation(
   context: Context,
   organization: OrganizationDocument,
   operation: Operation,
-  status: OrganizationStatus,
+  changes: { readonly status: OrganizationStatus; readonly last_change?: LastChange },
   raise: { epoch?: 1 } = {},
 ): Promise<OrganizationDocument> {
   const { organizations } = context.master;
@@ -38,7 +47,7 @@ export async function beginOperation(
   const begun = await persist(() =>
     organizations.findOneAndUpdate(
       { _id: idle._id, $or: [{ version: idle.version }, { 'operation.id': operation.id }] },
-      { $set: { status, operation, lease_until: leaseFromNow(context) }, $inc: { version: 1, ...raise } },
+      { $set: { ...changes, operation, lease_until: leaseFromNow(context) }, $inc: { version: 1, ...raise } },
     ),
   );
   if (begun === undefined) throw changedMeanwhile();
@@ -70,17 +79,40 @@ export async function recoverStale(context: Context, organization: OrganizationD
     { _id, version },
     operation.kind === 'create'
       ? {
-          $set: { ...lease, status: 'deleting', operation: { id: operation.id, kind: 'delete' } },
+          $set: { ...lease, status: 'deleting', operation: rolledBack(operation.id) },
           $inc: { version: 1 },
         }
       : { $set: lease, $inc: { version: 1 } },
   );
   if (taken === undefined) return false;
   context.log('info', 'operation.recovered', { organization_id: _id, kind: operation.kind });
-  if (operation.kind === 'rename') await carryOnRename(context, taken);
-  else await eraseOrganization(context, _id);
+  await carryOn(context, taken);
   return true;
 }
+
+/** Carries on whatever operation is under way. */
+export async function carryOn(context: Context, organization: OrganizationDocument): Promise<void> {
+  switch (organization.operation?.kind) {
+    case 'rename':
+      await carryOnRename(context, organization);
+      break;
+    case 'restore':
+      await carryOnRestore(context, organization);
+      break;
+    case 'delete':
+      if (isErasing(organization)) await eraseOrganization(context, organization._id);
+      else await retireOrganization(context, organization);
+  }
+}
+
+/** What a create becomes that is rolled back: the erasure of what there is of it. */
+export const rolledBack = (id: string): DeleteOperation => ({
+  id,
+  kind: 'delete',
+  retain_until: null,
+  removed: null,
+  asked_by: null,
+});
 
 /** Takes a name, also from an operation that died with it. False when another organization has it. */
 export async function takeName(

@@ -1,10 +1,10 @@
 import type { Index } from '../../store/port.ts';
 
 /**
- * `creating`, `renaming` and `deleting` are journaled operations under way (see lifecycle.ts). An organization can be
- * seen while it is `active` or `renaming`.
+ * `creating`, `renaming`, `deleting` and `restoring` are journaled operations under way (see lifecycle.ts). An
+ * organization can be seen while it is `active` or `renaming`. One that is `deleted` is kept aside for a while.
  */
-export type OrganizationStatus = 'creating' | 'active' | 'renaming' | 'deleting';
+export type OrganizationStatus = 'creating' | 'active' | 'renaming' | 'deleting' | 'deleted' | 'restoring';
 
 /** Where an organization's documents live. Decided at creation; every access goes through it. */
 export type Placement = {
@@ -31,10 +31,39 @@ export type Operation =
       readonly from: { readonly name: string; readonly key: string; readonly collection: string };
       readonly to: { readonly name: string; readonly key: string; readonly slug: string; readonly collection: string };
       readonly admin: AdminChange | null;
+      /** The token that asked for it. */
+      readonly asked_by: string;
     }
-  | { readonly id: string; readonly kind: 'delete' };
+  | {
+      readonly id: string;
+      readonly kind: 'delete';
+      /** Until when the organization can be restored; null: nothing is kept. */
+      readonly retain_until: Date | null;
+      /** What there was of it, counted before any of it was removed; null until then, and where nobody asks. */
+      readonly removed: Removed | null;
+      /** The token that asked for it; null for a create that was rolled back. */
+      readonly asked_by: string | null;
+    }
+  | { readonly id: string; readonly kind: 'restore' };
+
+/** What an erasure removes. */
+export type Removed = {
+  readonly collections: number;
+  readonly documents: number;
+  readonly admins: number;
+  readonly sessions: number;
+  readonly claims: number;
+};
+
+export type LastChange = {
+  readonly kind: 'rename' | 'delete';
+  readonly asked_by: string;
+  /** By how much it raised the epochs of organization and admin together. */
+  readonly raised: number;
+};
 
 export type RenameOperation = Extract<Operation, { kind: 'rename' }>;
+export type DeleteOperation = Extract<Operation, { kind: 'delete' }>;
 
 /** An organization as it is stored in the master database's `organizations`. */
 export type OrganizationDocument = {
@@ -52,6 +81,10 @@ export type OrganizationDocument = {
   readonly operation: Operation | null;
   /** Until when the operation belongs to the instance that runs it; null when there is none. */
   readonly lease_until: Date | null;
+  /** The last change that ended tokens, and the token that asked for it; null when there was none. */
+  readonly last_change: LastChange | null;
+  /** For `deleted`: when it can no longer be restored; null otherwise. */
+  readonly purge_at: Date | null;
   readonly created_at: Date;
   readonly updated_at: Date;
 };
@@ -59,10 +92,27 @@ export type OrganizationDocument = {
 /** The statuses in which an organization can be seen and used. */
 export const VISIBLE: readonly OrganizationStatus[] = ['active', 'renaming'];
 
+/** Whether nothing of it is to remain: what it claimed may be taken. */
+export const isErasing = ({ status, operation }: OrganizationDocument): boolean =>
+  status === 'deleting' && !(operation?.kind === 'delete' && operation.retain_until !== null);
+
+/** How the names of collections start that are kept for an organization which is `deleted`. */
+export const TRASH = 'trash_';
+
+/** How the names of collections start that late writers brought back, put aside to be moved. */
+export const ASIDE = 'late_';
+
+/** Where the documents of a `deleted` organization are kept: a name that no writer knows. */
+export const trashName = (organizationId: string): string => `${TRASH}${organizationId}`;
+
+/** How the names of what is put aside for an organization start. */
+export const asidePrefix = (organizationId: string): string => `${ASIDE}${organizationId}_`;
+
 /** `key` is indexed for look-up only: claims alone decide who has a name. */
 export const ORGANIZATION_INDEXES: readonly Index[] = [
   { name: 'key', key: { key: 1 } },
   { name: 'lease_until', key: { lease_until: 1 } },
+  { name: 'purge_at', key: { purge_at: 1 } },
 ];
 
 /** Indexes that every tenant collection is made with. */

@@ -2,9 +2,9 @@ import type { Document, Filter } from '../../store/port.ts';
 import type { Collection } from '../../store/store.ts';
 import type { Context } from '../context.ts';
 import { releaseClaims } from './claims.ts';
-import { eraseOrganization } from './erase.ts';
+import { eraseOrganization, purge } from './erase.ts';
 import { recoverStale } from './lifecycle.ts';
-import { sweep } from './sweep.ts';
+import { clearAsides, sweep } from './sweep.ts';
 
 const PAGE = 200;
 
@@ -21,6 +21,9 @@ export async function reconcile(context: Context, { thorough }: { thorough: bool
     recoverStale(context, organization),
   );
   await each(context, claims, { state: 'quarantined' }, (claim) => sweep(context, claim));
+  await clearAsides(context);
+  await each(context, organizations, { purge_at: { $lt: now } }, (organization) => purge(context, organization));
+  await claims.deleteMany({ state: 'leased', until: { $lt: now } });
   await clearOrphans(context, thorough);
   await sessions.deleteMany({ expires_at: { $lt: now } });
 }

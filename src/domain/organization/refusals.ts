@@ -5,3 +5,6 @@ export const nameTaken = (): DomainError =>
 
 export const changedMeanwhile = (): DomainError =>
   new DomainError('conflict', 'The organization was changed by someone else meanwhile. Look at it and try again.');
+
+export const renamed = (name: string): DomainError =>
+  new DomainError('organization_renamed', 'The organization has another name now.', { organizations: [name] });

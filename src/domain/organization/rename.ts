@@ -1,3 +1,4 @@
+import type { Value } from '../../store/port.ts';
 import { isStoreError } from '../../store/port.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
@@ -78,6 +79,7 @@ async function move(context: Context, organization: OrganizationDocument, operat
       slug: operation.to.slug,
       'placement.collection': to,
       status: 'active',
+      last_change: { kind: 'rename', asked_by: operation.asked_by, raised: operation.admin === null ? 1 : 2 },
       updated_at: context.clock(),
       'operation.step': 'releasing',
     },
@@ -110,7 +112,7 @@ async function advance(
   context: Context,
   organization: OrganizationDocument,
   operation: RenameOperation,
-  update: { $set: Record<string, string | Date | null>; $inc?: { epoch: 1 } },
+  update: { $set: Record<string, Value>; $inc?: { epoch: 1 } },
 ): Promise<void> {
   await persist(() =>
     context.master.organizations.updateOne(

@@ -3,14 +3,15 @@ import { checkNewPassword } from '../admin/password-policy.ts';
 import { forbidden } from '../authorization.ts';
 import type { Context } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
+import type { AccessClaims } from '../session/access-token.ts';
 import type { Principal } from '../session/authenticate.ts';
 import { invalidToken } from '../session/authenticate.ts';
 import type { Tokens } from '../session/session.ts';
-import { openSession } from '../session/session.ts';
+import { currentEpoch, openSession } from '../session/session.ts';
 import { beginOperation } from './lifecycle.ts';
 import { organizationKey, parseOrganizationName } from './name.ts';
 import type { AdminChange, OrganizationDocument, OrganizationMetadata, RenameOperation } from './organization.ts';
-import { organizationMetadata } from './organization.ts';
+import { organizationMetadata, VISIBLE } from './organization.ts';
 import { carryOnRename, changeAdmin } from './rename.ts';
 
 export type UpdateOrganizationInput = {
@@ -57,13 +58,45 @@ export async function updateOrganization(
       from: { name: organization.name, key: organization.key, collection: organization.placement.collection },
       to: { ...newName, collection: organization.placement.collection },
       admin: change,
+      asked_by: principal.claims.jti,
     };
-    updated = await carryOnRename(context, await beginOperation(context, organization, operation, 'renaming'));
+    updated = await carryOnRename(
+      context,
+      await beginOperation(context, organization, operation, { status: 'renaming' }),
+    );
   } else if (change !== null) {
     const refusal = await changeAdmin(context, operationId, change);
     if (refusal !== undefined) throw refusal;
   }
   return { ...organizationMetadata(updated), ...(await freshTokens(context, principal, updated, signedInAt)) };
+}
+
+/**
+ * The answer to a rename that is asked for again with the token that did it, after its reply was lost.
+ * @throws {DomainError} invalid_token when it was another rename, or anything has ended that reply's tokens since
+ */
+export async function repeatUpdate(
+  context: Context,
+  claims: AccessClaims,
+  input: UpdateOrganizationInput,
+): Promise<OrganizationMetadata & Tokens> {
+  const { organizations, admins } = context.master;
+  const [organization, admin] = await Promise.all([
+    organizations.findOne({ _id: claims.org_id, status: { $in: VISIBLE } }),
+    admins.findOne({ _id: claims.admin_id, organization_id: claims.org_id }),
+  ]);
+  if (organization === undefined || admin === undefined || input.new_organization_name === undefined) {
+    throw invalidToken();
+  }
+  const { last_change, name } = organization;
+  const same =
+    last_change?.kind === 'rename' &&
+    last_change.asked_by === claims.jti &&
+    currentEpoch({ organization, admin }) === claims.epoch + last_change.raised &&
+    parseOrganizationName(input.new_organization_name, 'new_organization_name').name === name;
+  if (!same) throw invalidToken();
+  const tokens = await openSession(context, { organization, admin }, new Date(claims.auth_time * 1000));
+  return { ...organizationMetadata(organization), ...tokens };
 }
 
 /**

@@ -12,13 +12,15 @@ export type AccessClaims = {
   readonly epoch: number;
   /** When the admin last gave the password, in seconds since 1970. */
   readonly auth_time: number;
+  /** The token's own id. */
+  readonly jti: string;
 };
 
 /** The port for access tokens. */
 export type AccessTokens = {
   readonly lifetimeSeconds: number;
   /** A signed token that says this, from now for the lifetime. */
-  issue(claims: AccessClaims): Promise<string>;
+  issue(claims: Omit<AccessClaims, 'jti'>): Promise<string>;
   /** What the token says, or undefined when it is not one of ours in force. Never throws for a bad token. */
   verify(token: string): Promise<AccessClaims | undefined>;
 };

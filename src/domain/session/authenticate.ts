@@ -23,6 +23,10 @@ export const invalidToken = (): DomainError =>
 export async function authenticate(context: Context, token: string): Promise<Principal> {
   const claims = await context.tokens.verify(token);
   if (claims === undefined) throw invalidToken();
+  return authenticateClaims(context, claims);
+}
+
+async function authenticateClaims(context: Context, claims: AccessClaims): Promise<Principal> {
   const [organization, admin] = await Promise.all([
     context.master.organizations.findOne({ _id: claims.org_id }),
     context.master.admins.findOne({ _id: claims.admin_id, organization_id: claims.org_id }),
@@ -30,4 +34,26 @@ export async function authenticate(context: Context, token: string): Promise<Pri
   if (organization === undefined || admin === undefined || !VISIBLE.includes(organization.status)) throw invalidToken();
   if (claims.epoch !== currentEpoch({ organization, admin })) throw invalidToken();
   return { admin, organization, claims };
+}
+
+/**
+ * The principal of a token, or the claims alone of one that ended by the rename or delete that was asked for with it:
+ * whoever holds it may have lost the reply, and may ask for the same again.
+ * @throws {DomainError} invalid_token for any other
+ */
+export async function authenticateOrRepeat(
+  context: Context,
+  token: string,
+): Promise<{ principal: Principal } | { spent: AccessClaims }> {
+  const claims = await context.tokens.verify(token);
+  if (claims === undefined) throw invalidToken();
+  try {
+    return { principal: await authenticateClaims(context, claims) };
+  } catch (error) {
+    const { organizations, erasures } = context.master;
+    const changed = await organizations.count({ _id: claims.org_id, 'last_change.asked_by': claims.jti });
+    const erased = await erasures.count({ _id: claims.org_id, asked_by: claims.jti });
+    if (changed + erased === 0) throw error;
+    return { spent: claims };
+  }
 }

@@ -3,10 +3,10 @@ import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
 import type { Context } from '../../domain/context.ts';
 import { createOrganization } from '../../domain/organization/create.ts';
-import { deleteOrganization } from '../../domain/organization/delete.ts';
+import { deleteOrganization, repeatDelete } from '../../domain/organization/delete.ts';
 import { getOrganization } from '../../domain/organization/get.ts';
-import { updateOrganization } from '../../domain/organization/update.ts';
-import { authenticated } from '../authenticated.ts';
+import { repeatUpdate, updateOrganization } from '../../domain/organization/update.ts';
+import { authenticatedOrRepeat } from '../authenticated.ts';
 import type { Env } from '../env.ts';
 import { matchesETag } from '../etag.ts';
 import { boundedBody, jsonBody } from '../json-body.ts';
@@ -64,7 +64,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     responses: {
       200: { ...json('The organization.', metadata), headers: z.object({ etag: z.string() }) },
       304: { description: 'As the caller has it already.', headers: z.object({ etag: z.string() }) },
-      ...problems(404, 422),
+      ...problems(308, 404, 422),
     },
   });
   app.openapi(get, async (c) => {
@@ -89,7 +89,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     tags: ['Organizations'],
     summary: 'Rename the organization, change the admin’s email or password: all of it or nothing',
     security: [{ bearer: [] }],
-    middleware: [boundedBody, authenticated(context, 'organization.update'), jsonBody] as const,
+    middleware: [boundedBody, authenticatedOrRepeat(context, 'organization.update'), jsonBody] as const,
     request: {
       body: body(
         z
@@ -109,7 +109,12 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     },
   });
   app.openapi(update, async (c) => {
-    const updated = await updateOrganization(context, c.get('principal'), c.req.valid('json'));
+    const spent = c.get('spent');
+    const input = c.req.valid('json');
+    const updated =
+      spent === undefined
+        ? await updateOrganization(context, c.get('principal'), input)
+        : await repeatUpdate(context, spent, input);
     return c.json(
       { ...updated, created_at: updated.created_at.toISOString(), updated_at: updated.updated_at.toISOString() },
       200,
@@ -122,14 +127,20 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     tags: ['Organizations'],
     summary: 'Delete the organization, its collection and its admins',
     security: [{ bearer: [] }],
-    middleware: [authenticated(context, 'organization.delete')] as const,
+    middleware: [authenticatedOrRepeat(context, 'organization.delete')] as const,
     request: { query: z.strictObject({ organization_name: organizationName }) },
     responses: {
       200: json('Deleted.', z.object({ deleted: z.literal(true), organization_name: z.string() })),
-      ...problems(401, 403, 409, 422),
+      ...problems(308, 401, 403, 409, 422),
     },
   });
   app.openapi(remove, async (c) => {
-    return c.json(await deleteOrganization(context, c.get('principal'), c.req.valid('query')), 200);
+    const spent = c.get('spent');
+    const input = c.req.valid('query');
+    const deleted =
+      spent === undefined
+        ? await deleteOrganization(context, c.get('principal'), input)
+        : await repeatDelete(context, spent, input);
+    return c.json(deleted, 200);
   });
 }

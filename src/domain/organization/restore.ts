@@ -1,0 +1,70 @@
+import { emailKey } from '../admin/admin.ts';
+import type { Context } from '../context.ts';
+import { DomainError } from '../errors.ts';
+import { persist } from '../persist.ts';
+import { beginOperation } from './lifecycle.ts';
+import { organizationKey } from './name.ts';
+import type { OrganizationDocument, OrganizationMetadata } from './organization.ts';
+import { asidePrefix, organizationMetadata, TENANT_INDEXES, trashName, VISIBLE } from './organization.ts';
+import { changedMeanwhile } from './refusals.ts';
+import { moveBack, renameIfThere } from './sweep.ts';
+
+export type RestoreOrganizationInput = { organization_name: string; email: string; password: string };
+
+/**
+ * Brings a deleted organization back, with documents, indexes, admins and name, while it is kept. The work is the
+ * same for one that is not there.
+ * @throws {DomainError} invalid_credentials, the same for whatever did not fit; operation_in_progress, conflict, busy
+ */
+export async function restoreOrganization(
+  context: Context,
+  input: RestoreOrganizationInput,
+): Promise<OrganizationMetadata> {
+  const { organizations, admins } = context.master;
+  const key = organizationKey(input.organization_name) ?? '';
+  const deleted = await organizations.findOne({ key, status: 'deleted', purge_at: { $gt: context.clock() } });
+  const email_key = emailKey(input.email);
+  const admin = await admins.findOne({ organization_id: deleted?._id ?? '', email_key, role: 'owner' });
+  const fits = await context.passwords.verify(input.password, admin?.password_hash);
+  if (deleted === undefined || admin === undefined || !fits) {
+    throw new DomainError('invalid_credentials', 'No deleted organization fits this name, email and password.');
+  }
+  const operation = { id: context.newId(), kind: 'restore' } as const;
+  const begun = await beginOperation(context, deleted, operation, { status: 'restoring' }, { epoch: 1 });
+  return organizationMetadata(await carryOnRestore(context, begun));
+}
+
+/** Carries a restore on from wherever it is; every step finds out for itself whether it was done. */
+export async function carryOnRestore(
+  context: Context,
+  organization: OrganizationDocument,
+): Promise<OrganizationDocument> {
+  const { operation, placement, _id } = organization;
+  if (operation?.kind !== 'restore') throw changedMeanwhile();
+  const { organizations } = context.master;
+  const { collection } = placement;
+  const tenants = context.clusters(placement.cluster).database(placement.database);
+  const trash = trashName(_id);
+  if ((await tenants.listCollections(trash)).includes(trash)) {
+    // What a late writer brought back waits aside until the documents are where they were.
+    await renameIfThere(tenants, collection, `${asidePrefix(_id)}${context.newId()}`);
+    await renameIfThere(tenants, trash, collection);
+  }
+  await tenants.createCollection(collection, TENANT_INDEXES);
+  for (const aside of await tenants.listCollections(asidePrefix(_id))) {
+    await moveBack(context, tenants, aside, organization);
+  }
+  const restored = await persist(() =>
+    organizations.findOneAndUpdate(
+      { _id, 'operation.id': operation.id },
+      {
+        $set: { status: 'active', operation: null, lease_until: null, purge_at: null, updated_at: context.clock() },
+        $inc: { version: 1 },
+      },
+    ),
+  );
+  // Otherwise an earlier try of this very write, or another instance, was faster.
+  const current = restored ?? (await organizations.findOne({ _id, status: { $in: VISIBLE } }));
+  if (current === undefined) throw changedMeanwhile();
+  return current;
+}
