@@ -4,7 +4,10 @@ import * as z from 'zod';
 import type { Context } from '../../domain/context.ts';
 import { createOrganization } from '../../domain/organization/create.ts';
 import { deleteOrganization, repeatDelete } from '../../domain/organization/delete.ts';
+import { getErasure } from '../../domain/organization/erasure.ts';
 import { getOrganization } from '../../domain/organization/get.ts';
+import { previewDelete, previewUpdate } from '../../domain/organization/preview.ts';
+import { restoreOrganization } from '../../domain/organization/restore.ts';
 import { repeatUpdate, updateOrganization } from '../../domain/organization/update.ts';
 import { authenticatedOrRepeat } from '../authenticated.ts';
 import type { Env } from '../env.ts';
@@ -23,7 +26,41 @@ import {
   tokens,
 } from '../schemas.ts';
 
-/** The organization's lifecycle: /org/create, /org/get, /org/update, /org/delete. */
+const dryRun = z
+  .enum(['true', 'false'])
+  .optional()
+  .meta({ description: 'true: say what would change, and change nothing.' });
+
+const change = z.object({ from: z.string(), to: z.string() }).nullable();
+
+const updatePreview = z.object({
+  dry_run: z.literal(true),
+  organization_name: change,
+  collection_name: change,
+  documents: z.int(),
+  admins: z.int(),
+});
+
+const deleted = z.object({ deleted: z.literal(true), organization_name: z.string() });
+
+const deletePreview = z.object({
+  dry_run: z.literal(true),
+  organization_name: z.string(),
+  collection_name: z.string(),
+  documents: z.int(),
+  admins: z.int(),
+  restorable_until: timestamp.nullable(),
+});
+
+const removed = z.object({
+  collections: z.int(),
+  documents: z.int(),
+  admins: z.int(),
+  sessions: z.int(),
+  claims: z.int(),
+});
+
+/** The organization's lifecycle: /org/create, /org/get, /org/update, /org/delete, /org/restore, /org/erasure. */
 export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): void {
   const create = createRoute({
     method: 'post',
@@ -91,6 +128,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     security: [{ bearer: [] }],
     middleware: [boundedBody, authenticatedOrRepeat(context, 'organization.update'), jsonBody] as const,
     request: {
+      query: z.strictObject({ dry_run: dryRun }),
       body: body(
         z
           .strictObject({
@@ -104,13 +142,19 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
       ),
     },
     responses: {
-      200: json('The organization as it is now. The tokens from before have ended.', metadata.extend(tokens.shape)),
+      200: json(
+        'The organization as it is now; the tokens from before have ended. Or, with dry_run=true, what would change.',
+        z.union([metadata.extend(tokens.shape), updatePreview]),
+      ),
       ...problems(400, 401, 403, 409, 413, 415, 422),
     },
   });
   app.openapi(update, async (c) => {
     const spent = c.get('spent');
     const input = c.req.valid('json');
+    if (c.req.valid('query').dry_run === 'true' && spent === undefined) {
+      return c.json(await previewUpdate(context, c.get('principal'), input), 200);
+    }
     const updated =
       spent === undefined
         ? await updateOrganization(context, c.get('principal'), input)
@@ -128,19 +172,59 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     summary: 'Delete the organization, its collection and its admins',
     security: [{ bearer: [] }],
     middleware: [authenticatedOrRepeat(context, 'organization.delete')] as const,
-    request: { query: z.strictObject({ organization_name: organizationName }) },
+    request: { query: z.strictObject({ organization_name: organizationName, dry_run: dryRun }) },
     responses: {
-      200: json('Deleted.', z.object({ deleted: z.literal(true), organization_name: z.string() })),
+      200: json('Deleted; or, with dry_run=true, what would be.', z.union([deleted, deletePreview])),
       ...problems(308, 401, 403, 409, 422),
     },
   });
   app.openapi(remove, async (c) => {
     const spent = c.get('spent');
-    const input = c.req.valid('query');
+    const { dry_run, ...input } = c.req.valid('query');
+    if (dry_run === 'true' && spent === undefined) {
+      const preview = await previewDelete(context, c.get('principal'), input);
+      return c.json({ ...preview, restorable_until: preview.restorable_until?.toISOString() ?? null }, 200);
+    }
     const deleted =
       spent === undefined
         ? await deleteOrganization(context, c.get('principal'), input)
         : await repeatDelete(context, spent, input);
     return c.json(deleted, 200);
+  });
+
+  const restore = createRoute({
+    method: 'post',
+    path: '/org/restore',
+    tags: ['Organizations'],
+    summary: 'Bring a deleted organization back, while it is kept (DELETE_RETENTION_DAYS)',
+    middleware: [boundedBody, jsonBody] as const,
+    request: { body: body(z.strictObject({ organization_name: organizationName, email, password })) },
+    responses: { 200: json('Restored.', metadata), ...problems(400, 401, 409, 413, 415, 422) },
+  });
+  app.openapi(restore, async (c) => {
+    const restored = await restoreOrganization(context, c.req.valid('json'));
+    return c.json(
+      { ...restored, created_at: restored.created_at.toISOString(), updated_at: restored.updated_at.toISOString() },
+      200,
+    );
+  });
+
+  const erasure = createRoute({
+    method: 'get',
+    path: '/org/erasure',
+    tags: ['Organizations'],
+    summary: 'The receipt of an erasure: what was removed, and what is found of it now',
+    request: { query: z.strictObject({ organization_id: z.uuid() }) },
+    responses: {
+      200: json(
+        'Erased.',
+        z.object({ organization_id: z.string(), erased_at: timestamp, removed, remaining: removed }),
+      ),
+      ...problems(404, 422),
+    },
+  });
+  app.openapi(erasure, async (c) => {
+    const receipt = await getErasure(context, c.req.valid('query'));
+    return c.json({ ...receipt, erased_at: receipt.erased_at.toISOString() }, 200);
   });
 }
