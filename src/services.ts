@@ -5,6 +5,7 @@ import { DomainError } from './domain/errors.ts';
 import { openMaster, prepareMaster } from './domain/master.ts';
 import { reconcile } from './domain/organization/reconcile.ts';
 import { createAccessTokens } from './platform/access-token.ts';
+import { createKeyedHash } from './platform/keyed-hash.ts';
 import type { Hasher } from './platform/password.ts';
 import { HasherBusyError } from './platform/password.ts';
 import type { Executor } from './store/port.ts';
@@ -48,6 +49,7 @@ export function createServices(config: Config, platform: Platform): Services {
     passwords: createPasswords(platform.hasher),
     tokens: createAccessTokens({ ...config.jwt, secret: platform.jwtSecret, clock, newId }),
     clock,
+    keyedHash: createKeyedHash(platform.jwtSecret),
     wait: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     newId,
     log: platform.log,

@@ -1,5 +1,6 @@
 import type { Collection, Database, Store } from '../store/store.ts';
 import type { AdminDocument } from './admin/admin.ts';
+import type { IdempotencyDocument } from './idempotency/idempotency.ts';
 import type { ClaimDocument } from './organization/claims.ts';
 import type { ErasureDocument } from './organization/erase.ts';
 import type { OrganizationDocument } from './organization/organization.ts';
@@ -14,6 +15,7 @@ export type Master = {
   readonly claims: Collection<ClaimDocument>;
   readonly sessions: Collection<SessionDocument>;
   readonly erasures: Collection<ErasureDocument>;
+  readonly idempotency: Collection<IdempotencyDocument>;
 };
 
 /** Password hashing. Both do the same work whatever they are given; over their bound they throw `busy`. */
@@ -51,6 +53,8 @@ export type Context = {
   readonly passwords: Passwords;
   readonly tokens: AccessTokens;
   readonly clock: () => Date;
+  /** A hash that only this service can make: for what must be recognized, and not read. */
+  readonly keyedHash: (text: string) => string;
   /** Resolves after so many milliseconds. */
   readonly wait: (ms: number) => Promise<void>;
   /** A new id: time-ordered, unique (UUIDv7, RFC 9562). */

@@ -11,6 +11,8 @@ export type DomainErrorCode =
   | 'organization_required'
   | 'admin_email_taken'
   | 'operation_in_progress'
+  | 'idempotency_key_reused'
+  | 'idempotency_key_in_use'
   | 'conflict'
   | 'busy'
   | 'unavailable';

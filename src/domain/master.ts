@@ -1,6 +1,7 @@
 import type { Store } from '../store/store.ts';
 import { ADMIN_INDEXES } from './admin/admin.ts';
 import type { Master } from './context.ts';
+import { IDEMPOTENCY_INDEXES } from './idempotency/idempotency.ts';
 import { CLAIM_INDEXES } from './organization/claims.ts';
 import { ORGANIZATION_INDEXES } from './organization/organization.ts';
 import { SESSION_INDEXES } from './session/session.ts';
@@ -15,6 +16,7 @@ export function openMaster(store: Store, name: string): Master {
     claims: database.collection('claims'),
     sessions: database.collection('sessions'),
     erasures: database.collection('erasures'),
+    idempotency: database.collection('idempotency_keys'),
   };
 }
 
@@ -26,5 +28,6 @@ export async function prepareMaster({ database }: Master): Promise<void> {
     database.createCollection('claims', CLAIM_INDEXES),
     database.createCollection('sessions', SESSION_INDEXES),
     database.createCollection('erasures'),
+    database.createCollection('idempotency_keys', IDEMPOTENCY_INDEXES),
   ]);
 }

@@ -32,6 +32,8 @@ const PROBLEMS: Readonly<Record<ProblemCode, Problem>> = {
   organization_required: { status: 409, title: 'Organization required' },
   admin_email_taken: { status: 409, title: 'Admin email taken' },
   operation_in_progress: { status: 409, title: 'Operation in progress' },
+  idempotency_key_reused: { status: 422, title: 'Idempotency key reused' },
+  idempotency_key_in_use: { status: 409, title: 'Idempotency key in use' },
   conflict: { status: 409, title: 'Conflict' },
   busy: { status: 503, title: 'Busy' },
   unavailable: { status: 503, title: 'Unavailable' },

@@ -69,7 +69,8 @@ export function createMongoExecutor({ uri, timeoutMs }: MongoOptions): Executor 
       return null;
     },
     listCollections: async ({ database, prefix }) => {
-      const found = await client().db(database).listCollections({}, { nameOnly: true }).toArray();
+      const named = prefix === '' ? {} : { name: { $regex: `^${prefix}` } };
+      const found = await client().db(database).listCollections(named, { nameOnly: true }).toArray();
       return found
         .map(({ name }) => name)
         .filter((name) => name.startsWith(prefix))

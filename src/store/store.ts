@@ -104,7 +104,10 @@ function createDatabase(executor: Executor, database: string): Database {
       checkCollectionName(collection);
       await executor.execute({ op: 'dropCollection', database, collection });
     },
-    listCollections: (prefix = '') => executor.execute({ op: 'listCollections', database, prefix }),
+    listCollections: async (prefix = '') => {
+      if (prefix !== '') checkCollectionName(prefix);
+      return executor.execute({ op: 'listCollections', database, prefix });
+    },
     drop: async () => {
       await executor.execute({ op: 'dropDatabase', database });
     },

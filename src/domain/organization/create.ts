@@ -24,6 +24,9 @@ export type CreateOrganizationResult = {
   created_at: Date;
 };
 
+/** The ids to create under, never used before. */
+export type NewIds = { readonly organizationId: string; readonly adminId: string };
+
 /**
  * Creates an organization, its collection and its first admin, or nothing at all. The organization is journaled as
  * `creating` before anything else, and is there for others from the one write that makes it `active`.
@@ -32,13 +35,14 @@ export type CreateOrganizationResult = {
 export async function createOrganization(
   context: Context,
   input: CreateOrganizationInput,
+  ids: NewIds = { organizationId: context.newId(), adminId: context.newId() },
 ): Promise<CreateOrganizationResult> {
   const { name, key, slug } = parseOrganizationName(input.organization_name, 'organization_name');
   checkNewPassword(input.password, 'password');
 
   const { admins } = context.master;
   const now = context.clock();
-  const id = context.newId();
+  const id = ids.organizationId;
   const { cluster, database } = context.settings.placement;
   const creating: OrganizationDocument = {
     _id: id,
@@ -68,7 +72,7 @@ export async function createOrganization(
       context.clusters(cluster).database(database).createCollection(placement.collection, TENANT_INDEXES),
     );
     const admin: AdminDocument = {
-      _id: context.newId(),
+      _id: ids.adminId,
       organization_id: id,
       email: input.email,
       email_key: emailKey(input.email),

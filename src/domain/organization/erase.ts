@@ -21,7 +21,7 @@ export type ErasureDocument = {
 
 /** Clears everything of an organization that is `deleting`, its own document last: until then it can be done again. */
 export async function eraseOrganization(context: Context, organizationId: string): Promise<void> {
-  const { admins, sessions, organizations, erasures } = context.master;
+  const { admins, sessions, organizations, erasures, idempotency } = context.master;
   const organization = await organizations.findOne({ _id: organizationId });
   if (organization !== undefined && !isErasing(organization)) return;
   const held = await claimedPlacements(context, organizationId);
@@ -34,6 +34,7 @@ export async function eraseOrganization(context: Context, organizationId: string
   }
   await persist(() => sessions.deleteMany({ organization_id: organizationId }));
   await persist(() => admins.deleteMany({ organization_id: organizationId }));
+  await persist(() => idempotency.deleteMany({ organization_id: organizationId, answer: { $ne: null } }));
   await releaseClaims(context, organizationId);
   if (removed !== undefined && operation !== undefined && operation.asked_by !== null) {
     const receipt: ErasureDocument = {

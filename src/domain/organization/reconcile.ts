@@ -15,7 +15,7 @@ const PAGE = 200;
  * @param thorough look for leftovers of any age, not of the last while only: at start, and now and then
  */
 export async function reconcile(context: Context, { thorough }: { thorough: boolean }): Promise<void> {
-  const { organizations, claims, sessions } = context.master;
+  const { organizations, claims, sessions, idempotency } = context.master;
   const now = context.clock();
   await each(context, organizations, { lease_until: { $lt: now } }, (organization) =>
     recoverStale(context, organization),
@@ -26,6 +26,7 @@ export async function reconcile(context: Context, { thorough }: { thorough: bool
   await claims.deleteMany({ state: 'leased', until: { $lt: now } });
   await clearOrphans(context, thorough);
   await sessions.deleteMany({ expires_at: { $lt: now } });
+  await idempotency.deleteMany({ expires_at: { $lt: now } });
 }
 
 /** A process that was paused past its lease may have gone on with a step after others had cleared up behind it. */

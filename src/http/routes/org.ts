@@ -2,6 +2,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
 import type { Context } from '../../domain/context.ts';
+import { createOrganizationOnce } from '../../domain/idempotency/idempotency.ts';
 import { createOrganization } from '../../domain/organization/create.ts';
 import { deleteOrganization, repeatDelete } from '../../domain/organization/delete.ts';
 import { getErasure } from '../../domain/organization/erasure.ts';
@@ -30,6 +31,12 @@ const dryRun = z
   .enum(['true', 'false'])
   .optional()
   .meta({ description: 'true: say what would change, and change nothing.' });
+
+const idempotencyKey = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,255}$/, 'Use 1 to 255 visible ASCII characters.')
+  .optional()
+  .meta({ description: 'The same key with the same body gives the first answer again, for 24 hours.' });
 
 const change = z.object({ from: z.string(), to: z.string() }).nullable();
 
@@ -68,7 +75,10 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     tags: ['Organizations'],
     summary: 'Create an organization, its collection and its first admin',
     middleware: [boundedBody, jsonBody] as const,
-    request: { body: body(z.strictObject({ organization_name: organizationName, email, password: newPassword })) },
+    request: {
+      headers: z.object({ 'idempotency-key': idempotencyKey }),
+      body: body(z.strictObject({ organization_name: organizationName, email, password: newPassword })),
+    },
     responses: {
       200: json(
         'Created.',
@@ -85,7 +95,10 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     },
   });
   app.openapi(create, async (c) => {
-    const created = await createOrganization(context, c.req.valid('json'));
+    const key = c.req.valid('header')['idempotency-key'];
+    const input = c.req.valid('json');
+    const created =
+      key === undefined ? await createOrganization(context, input) : await createOrganizationOnce(context, key, input);
     return c.json({ ...created, created_at: created.created_at.toISOString() }, 200);
   });
 
