@@ -8,7 +8,7 @@ import type {
 } from 'mongodb';
 import { BSON, MongoBulkWriteError, MongoClient } from 'mongodb';
 import { duplicateIndex, isCode, MONGO_CODE, storeError } from './mongo/errors.ts';
-import type { CommandOf, Document, Executor, Index, InsertManyResult, Op, Results } from './port.ts';
+import type { Command, CommandOf, Document, Executor, Index, InsertManyResult, Op, Results } from './port.ts';
 import { StoreError } from './port.ts';
 
 /** MongoDB's limit on a stored document. */
@@ -18,6 +18,8 @@ export const MONGO_DOCUMENT_BYTES = 16 * 1024 * 1024;
 const HEARTBEAT_MS = 500;
 
 const POOL_SIZE = 50;
+
+const CONDITIONAL_WRITES: ReadonlySet<Op> = new Set<Op>(['updateOne', 'findOneAndUpdate', 'replaceOne', 'deleteOne']);
 
 export type MongoOptions = {
   readonly uri: string;
@@ -124,16 +126,39 @@ export function createMongoExecutor({ uri, timeoutMs }: MongoOptions): Executor 
       ),
   };
 
+  const turns = createTurns(client);
   return {
     execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
       try {
-        return await handlers[command.op as O](command);
+        const run = () => handlers[command.op as O](command);
+        return CONDITIONAL_WRITES.has(command.op) ? await turns(command, run) : await run();
       } catch (error) {
         throw storeError(error, command.op);
       }
     },
     limits: { documentBytes: MONGO_DOCUMENT_BYTES, measure: measureBson },
     close: () => client.close(),
+  };
+}
+
+/**
+ * Lets conditional writes take turns where the server does not make them atomic: FerretDB 1 looks for the document,
+ * then writes it. That holds for one instance of the service only, so such a server is for one instance only.
+ */
+function createTurns(client: () => MongoClient) {
+  const last = new Map<string, Promise<unknown>>();
+  let atomic: boolean | undefined;
+  return async <T>(command: Command, run: () => Promise<T>): Promise<T> => {
+    atomic ??= !('ferretdbVersion' in (await client().db('admin').command({ buildInfo: 1 })));
+    if (atomic || !('collection' in command)) return run();
+    const namespace = `${command.database}.${command.collection}`;
+    const turn = (last.get(namespace) ?? Promise.resolve()).then(run, run);
+    last.set(namespace, turn);
+    try {
+      return await turn;
+    } finally {
+      if (last.get(namespace) === turn) last.delete(namespace);
+    }
   };
 }
 

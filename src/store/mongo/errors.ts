@@ -76,6 +76,8 @@ function codeOf(error: unknown, op: Op): StoreErrorCode {
     // Before a connection stood, nothing can have been sent.
     return (error as { beforeHandshake?: boolean }).beforeHandshake === true ? 'Unavailable' : lost;
   }
+  // FerretDB tells a clash in an update by the words of the SQLite below.
+  if (error instanceof MongoServerError && /UNIQUE constraint failed/.test(error.message)) return 'DuplicateKey';
   if (error instanceof MongoServerError && typeof error.code === 'number') {
     const known = CODE_OF.get(error.code);
     if (known === 'OutcomeUnknown') return lost;
