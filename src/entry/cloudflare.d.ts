@@ -10,4 +10,6 @@ declare module 'cloudflare:workers' {
     protected readonly env: Env;
     constructor(ctx: unknown, env: Env);
   }
+
+  export const env: unknown;
 }

@@ -4,10 +4,7 @@ import type { SqliteDriver, SqliteRow } from '../store/sqlite.ts';
 /** What is used of a Durable Object's storage. */
 export type DurableObjectSqlite = {
   readonly sql: {
-    exec(
-      sql: string,
-      ...params: (string | number | null)[]
-    ): Iterable<SqliteRow> & { toArray(): SqliteRow[]; readonly rowsWritten: number };
+    exec(sql: string, ...params: (string | number | null)[]): { toArray(): SqliteRow[] };
   };
   transactionSync<T>(work: () => T): T;
 };
@@ -18,7 +15,8 @@ export function openDurableObjectSqlite(storage: DurableObjectSqlite): SqliteDri
   const changes = () => storage.sql.exec('SELECT changes() AS n').toArray()[0]?.['n'] as number;
   return {
     documentBytes: DURABLE_OBJECT_DOCUMENT_BYTES,
-    rows: (sql, params) => storage.sql.exec(sql, ...params),
+    // Taken at once: a cursor that is left half-way would keep the table from being dropped.
+    rows: (sql, params) => storage.sql.exec(sql, ...params).toArray(),
     run: (sql, params) => {
       if (/^(CREATE|DROP|ALTER) /.test(sql)) schemaVersion++;
       storage.sql.exec(sql, ...params).toArray();

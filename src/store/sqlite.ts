@@ -33,8 +33,7 @@ export type SqliteRow = { readonly [column: string]: unknown };
 export interface SqliteDriver {
   /** The most bytes of JSON that one document may take. */
   readonly documentBytes: number;
-  /** Rows one by one. Nothing else is asked of the driver before the last is taken or the iteration is left. */
-  rows(sql: string, params: readonly Bound[]): Iterable<SqliteRow>;
+  rows(sql: string, params: readonly Bound[]): SqliteRow[];
   /** Runs a statement and says how many rows it changed. */
   run(sql: string, params: readonly Bound[]): number;
   /** Runs all of `work` or nothing of it, with no other writer in between. Transactions do not nest. */
@@ -54,7 +53,7 @@ export function createSqliteExecutor(driver: SqliteDriver): Executor {
   const collections = createCollections(driver);
   const handlers: { [O in Op]: (command: CommandOf<O>) => Results[O] } = {
     ping: () => {
-      Array.from(driver.rows('SELECT 1', []));
+      driver.rows('SELECT 1', []);
       return null;
     },
     createCollection: ({ database, collection, indexes }) =>
@@ -120,14 +119,7 @@ export function createSqliteExecutor(driver: SqliteDriver): Executor {
       }),
     deleteOne: ({ database, collection, filter }) => remove(tableName(database, collection), filter, 1),
     deleteMany: ({ database, collection, filter }) => remove(tableName(database, collection), filter),
-    count: ({ database, collection, filter, limit }) => {
-      let count = 0;
-      for (const _ of candidates(tableName(database, collection), filter)) {
-        count++;
-        if (count === limit) break;
-      }
-      return count;
-    },
+    count: ({ database, collection, filter, limit }) => count(tableName(database, collection), filter, limit),
   };
 
   /** The documents that match, one by one, in no order. */
@@ -154,6 +146,15 @@ export function createSqliteExecutor(driver: SqliteDriver): Executor {
       if (found.length === limit) break;
     }
     return found;
+  }
+
+  function count(table: string, filter: Filter, limit = Number.MAX_SAFE_INTEGER): number {
+    const indexed = collections.indexedFields(table);
+    if (indexed === undefined) return 0;
+    const { sql, params, exact } = predicateOf(filter, indexed);
+    if (!exact) return Math.min(limit, [...candidates(table, filter)].length);
+    const counted = `SELECT count(*) AS n FROM (SELECT 1 FROM ${quoted(table)} WHERE ${sql} LIMIT ${limit})`;
+    return driver.rows(counted, params)[0]?.['n'] as number;
   }
 
   function insert(table: string, document: Document): void {
@@ -287,14 +288,14 @@ function createCollections(driver: SqliteDriver) {
       `SELECT name, definition FROM ${INDEXES_TABLE} WHERE name IN (SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?)`,
       [table],
     );
-    return Array.from(rows, (row) => ({
+    return rows.map((row) => ({
       sqlName: row['name'] as string,
       index: JSON.parse(row['definition'] as string) as Index,
     }));
   };
 
   const tableExists = (table: string): boolean =>
-    Array.from(driver.rows(`SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?`, [table])).length > 0;
+    driver.rows(`SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?`, [table]).length > 0;
 
   return {
     exists: tableExists,
@@ -309,13 +310,12 @@ function createCollections(driver: SqliteDriver) {
       driver.run(`DROP TABLE IF EXISTS ${quoted(table)}`, []);
     },
     list: (prefix: string): string[] =>
-      Array.from(
-        driver.rows(
+      driver
+        .rows(
           `SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, length(?1)) = ?1 ORDER BY name`,
           [prefix],
-        ),
-        (row) => row['name'] as string,
-      ),
+        )
+        .map((row) => row['name'] as string),
     /** The fields of its indexes; undefined for a table that is not there. */
     indexedFields: (table: string): ReadonlySet<string> | undefined => {
       const current = driver.schemaVersion();

@@ -72,7 +72,9 @@ export async function moveBack(
     const batch = await source.find({}, { sort: { _id: 1 }, limit: BATCH });
     if (batch.length === 0) break;
     const { duplicates } = await persist(() => target.insertMany(batch));
-    const conflicts = duplicates.filter(({ index }) => index !== '_id_').length;
+    const clashing = duplicates.map(({ _id }) => _id);
+    const there = await target.find({ _id: { $in: clashing } }, { projection: { _id: 1 }, limit: BATCH });
+    const conflicts = clashing.length - there.length;
     if (conflicts > 0) {
       // Another document has its unique key: neither may be lost, so this one waits for an operator.
       context.log('error', 'sweep.unique_conflict', { organization_id: owner._id, collection: from, conflicts });
