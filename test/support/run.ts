@@ -16,7 +16,13 @@ async function runAll(): Promise<void> {
   const reports = mkdtempSync(join(tmpdir(), 'tenantry-reports-'));
   const [typecheck, lint] = await Promise.all([
     check('typecheck', 'tsc', []),
-    check('lint', 'biome', ['check', '--error-on-warnings']),
+    check('lint', 'biome', [
+      'check',
+      '--error-on-warnings',
+      '--vcs-enabled=true',
+      '--vcs-client-kind=git',
+      '--vcs-use-ignore-file=true',
+    ]),
     prepareServers(),
   ]);
   const counts = [typecheck, lint, await vitest('vitest.config.ts', join(reports, 'tests.json'))];
