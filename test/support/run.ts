@@ -8,8 +8,8 @@ import { givenUri, startMongo } from './wire-server.ts';
 type Counts = { readonly passed: number; readonly failed: number; readonly skipped: number };
 
 const BIN = join(REPOSITORY, 'node_modules/.bin');
-const WORKERS_CONFIG = 'vitest.workers.config.ts';
-const BUN_SUITES = 'test/contract/*.bun.test.ts';
+const WORKERS_CONFIG = 'test/workers/vitest.config.ts';
+const BUN_SUITES = 'test/bun/*.test.ts';
 
 /** Runs everything that must hold, and prints as its last line how much of it does. */
 async function runAll(): Promise<void> {

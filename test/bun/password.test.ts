@@ -1,0 +1,4 @@
+import { createBunHasher } from '../../src/platform/password-bun.ts';
+import { hasherContract } from '../contract/hasher-contract.ts';
+
+hasherContract('bcrypt on Bun', createBunHasher);
