@@ -121,9 +121,13 @@ export function tokenPromises({ service, caller }: Cell): void {
     test('ends with the organization, also where another takes the name', async () => {
       const tenant = await caller().signedInTenant();
       expect((await caller().remove(tenant.token, tenant.name)).status).toBe(200);
-      expectProblem(await caller().remove(tenant.token, tenant.name), 401, 'invalid_token');
+      expectProblem(await caller().request('GET', '/admin/me', { token: tenant.token }), 401, 'invalid_token');
+      expectProblem(await caller().update(tenant.token, { new_organization_name: newName() }), 401, 'invalid_token');
       await caller().tenant(tenant.name);
-      expectProblem(await caller().remove(tenant.token, tenant.name), 401, 'invalid_token');
+      // The same request again gives the same answer, and does nothing to who has the name now.
+      const again = await caller().remove(tenant.token, tenant.name);
+      expect(again.json).toEqual({ deleted: true, organization_name: tenant.name });
+      expectProblem(await caller().remove(tenant.token, newName()), 401, 'invalid_token');
       expectProblem(await caller().request('GET', '/admin/me', { token: tenant.token }), 401, 'invalid_token');
       expect((await caller().get(tenant.name)).status).toBe(200);
     });
