@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { hash, verify } from '@node-rs/bcrypt';
+import bcrypt from 'bcrypt';
 import type { Hasher } from './password.ts';
 import { createHasher } from './password.ts';
 
@@ -8,6 +8,10 @@ const QUEUE = 64;
 /** bcrypt in native code on libuv's threads: the event loop goes on. */
 export const createNodeHasher = ({ cost }: { cost: number }): Hasher =>
   createHasher(
-    { hash: (password, rounds) => hash(password, { cost: rounds }), compare: verify },
+    {
+      hash: (password, rounds) => bcrypt.hash(password, rounds),
+      // The same algorithm under PHP's name, which this library does not know.
+      compare: (password, hash) => bcrypt.compare(password, hash.replace(/^\$2y\$/, '$2b$')),
+    },
     { cost, concurrency: 2 * availableParallelism(), queue: QUEUE },
   );

@@ -5,7 +5,7 @@ import { HasherBusyError } from '../../src/platform/password.ts';
 /** Hashes of this password that each implementation made. */
 const PASSWORD = 'pässwörd 1';
 const HASHES = {
-  '@node-rs/bcrypt': '$2b$10$AgR9K2W.MwO/u0Gc2YFNHONCfzWeVPYP3MpLjQqDMeyiKRbMXEsLm',
+  'bcrypt in Rust': '$2b$10$AgR9K2W.MwO/u0Gc2YFNHONCfzWeVPYP3MpLjQqDMeyiKRbMXEsLm',
   bcryptjs: '$2b$10$Q0i4VSF5dud6xBhVrbCTf.f1XgAWrtesrXuq0UrFogYVF9Y3Xk.Ui',
   'Bun.password': '$2b$10$FyjXFBWmFZy21O.ojGWptepyQWbLhcKx3vkBnCaBR6xHkkWO.w76C',
   'the prefix $2a$': '$2a$10$Q0i4VSF5dud6xBhVrbCTf.f1XgAWrtesrXuq0UrFogYVF9Y3Xk.Ui',
