@@ -1,4 +1,5 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
+import type { GetConnInfo } from 'hono/conninfo';
 import { createMiddleware } from 'hono/factory';
 import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
@@ -6,6 +7,7 @@ import { DomainError } from './domain/errors.ts';
 import { accessLog } from './http/access-log.ts';
 import type { Env } from './http/env.ts';
 import { problem, problemOf } from './http/problem.ts';
+import { requestContext } from './http/request-context.ts';
 import { adminRoutes } from './http/routes/admin.ts';
 import { healthRoutes } from './http/routes/health.ts';
 import { organizationRoutes } from './http/routes/org.ts';
@@ -13,9 +15,11 @@ import type { Services } from './services.ts';
 
 const REQUEST_ID_LENGTH = 64;
 
-/** The whole HTTP surface of the service as one Hono app, with no I/O of its own. */
-export function createApp(services: Services): OpenAPIHono<Env> {
-  const { context } = services;
+/**
+ * The whole HTTP surface of the service as one Hono app, with no I/O of its own.
+ * @param getConnInfo the runtime's way to tell who is at the other end of a request's connection
+ */
+export function createApp(services: Services, getConnInfo: GetConnInfo): OpenAPIHono<Env> {
   const app = new OpenAPIHono<Env>({
     defaultHook: (result) => {
       if (!result.success) throw invalidInput(result.error.issues);
@@ -23,12 +27,7 @@ export function createApp(services: Services): OpenAPIHono<Env> {
   });
 
   app.use(requestId({ limitLength: REQUEST_ID_LENGTH }));
-  app.use(
-    createMiddleware<Env>(async (c, next) => {
-      c.set('log', context.log);
-      await next();
-    }),
-  );
+  app.use(requestContext(services.context, getConnInfo));
   app.use(accessLog);
   app.use(secureHeaders());
   app.onError((error, c) => problemOf(c, error));
@@ -36,8 +35,8 @@ export function createApp(services: Services): OpenAPIHono<Env> {
   healthRoutes(app, services.checkReady);
   app.use('/org/*', prepared(services));
   app.use('/admin/*', prepared(services));
-  organizationRoutes(app, context);
-  adminRoutes(app, context);
+  organizationRoutes(app);
+  adminRoutes(app);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',

@@ -44,6 +44,7 @@ export function createServices(config: Config, platform: Platform): Services {
   const clock = () => new Date();
   const newId = () => uuidv7();
   const context: Context = {
+    request: { id: 'service', address: null, device: null },
     master: openMaster(store, config.masterDatabase),
     clusters: () => store,
     passwords: createPasswords(platform.hasher),

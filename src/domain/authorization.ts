@@ -1,7 +1,9 @@
 import { DomainError } from './errors.ts';
 
-/** What an admin is to an organization. */
-export type Role = 'owner';
+/** What an admin can be to an organization. */
+export const ROLES = ['owner'] as const;
+
+export type Role = (typeof ROLES)[number];
 
 /** What can be done to an organization, beside what anyone may do. */
 export type Action = 'organization.update' | 'organization.delete' | 'admin.read';

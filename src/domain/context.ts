@@ -28,6 +28,16 @@ export type Passwords = {
 /** One line of the log: an event and its particulars. Never a secret, a name that a caller typed, or a document. */
 export type Log = (level: 'info' | 'warn' | 'error', event: string, particulars?: Record<string, unknown>) => void;
 
+/** The request that a verb serves, for what is kept about it. */
+export type RequestInfo = {
+  /** As in the response's X-Request-Id, or what the service itself was doing. */
+  readonly id: string;
+  /** The caller's address; null when nobody called. */
+  readonly address: string | null;
+  /** What the caller says it runs (User-Agent), cut to a bound; null when it does not say. */
+  readonly device: string | null;
+};
+
 export type Settings = {
   /** Where new organizations are placed. */
   readonly placement: { readonly cluster: string; readonly database: string };
@@ -47,6 +57,7 @@ export type Settings = {
 
 /** What every verb of the domain works with. */
 export type Context = {
+  readonly request: RequestInfo;
   readonly master: Master;
   /** The store of a cluster, by the name in a placement. */
   readonly clusters: (cluster: string) => Store;

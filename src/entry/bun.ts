@@ -1,10 +1,15 @@
+import { getConnInfo } from 'hono/bun';
 import { createApp } from '../app.ts';
 import { createBunHasher } from '../platform/password-bun.ts';
 import { runProcess } from './process.ts';
 
 /** What is used of Bun here; its own types would clash with Node's. */
 declare const Bun: {
-  serve(options: { fetch: (request: Request) => Response | Promise<Response>; hostname: string; port: number }): {
+  serve(options: {
+    fetch: (request: Request, server: unknown) => Response | Promise<Response>;
+    hostname: string;
+    port: number;
+  }): {
     port: number;
     stop(): Promise<void>;
   };
@@ -13,8 +18,8 @@ declare const Bun: {
 await runProcess(
   ({ bcryptCost }) => createBunHasher({ cost: bcryptCost }),
   async (services, { host, port }) => {
-    const app = createApp(services);
-    const server = Bun.serve({ fetch: (request) => app.fetch(request), hostname: host, port });
+    const app = createApp(services, getConnInfo);
+    const server = Bun.serve({ fetch: (request, server) => app.fetch(request, { server }), hostname: host, port });
     return { url: `http://${host}:${server.port}`, stop: () => server.stop() };
   },
 );

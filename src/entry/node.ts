@@ -1,4 +1,5 @@
 import { serve } from '@hono/node-server';
+import { getConnInfo } from '@hono/node-server/conninfo';
 import { createApp } from '../app.ts';
 import { createNodeHasher } from '../platform/password-node.ts';
 import type { Server } from './process.ts';
@@ -8,7 +9,7 @@ await runProcess(
   ({ bcryptCost }) => createNodeHasher({ cost: bcryptCost }),
   (services, { host, port }) =>
     new Promise<Server>((resolve, reject) => {
-      const server = serve({ fetch: createApp(services).fetch, hostname: host, port }, (address) => {
+      const server = serve({ fetch: createApp(services, getConnInfo).fetch, hostname: host, port }, (address) => {
         server.off('error', reject);
         resolve({
           url: `http://${host}:${address.port}`,

@@ -1,3 +1,4 @@
+import { getConnInfo } from 'hono/cloudflare-workers';
 import { createApp } from '../app.ts';
 import type { Environment } from '../config.ts';
 import { ConfigError, parseConfig } from '../config.ts';
@@ -61,7 +62,7 @@ async function start(env: Bindings): Promise<Running> {
     config.jwt.secret ?? (await env.STORE_GATEWAY.getByName(`sqlite:${config.masterDatabase}`).secret());
   const hasher = createWorkerHasher({ cost: config.bcryptCost });
   const services = createServices(config, { executor, hasher, jwtSecret, log });
-  return { app: createApp(services), services };
+  return { app: createApp(services, getConnInfo), services };
 }
 
 /** The service cannot say more than this: what is wrong is in the log. */

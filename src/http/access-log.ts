@@ -7,7 +7,7 @@ import type { Env } from './env.ts';
 export const accessLog: MiddlewareHandler<Env> = createMiddleware<Env>(async (c, next) => {
   const start = performance.now();
   await next();
-  c.get('log')('info', 'request', {
+  c.get('context').log('info', 'request', {
     request_id: c.get('requestId'),
     method: c.req.method,
     route: routePath(c, -1),

@@ -2,7 +2,6 @@ import type { MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Action } from '../domain/authorization.ts';
 import { authorize } from '../domain/authorization.ts';
-import type { Context } from '../domain/context.ts';
 import { authenticate, authenticateOrRepeat, invalidToken } from '../domain/session/authenticate.ts';
 import type { Env } from './env.ts';
 
@@ -12,9 +11,9 @@ const BEARER = /^Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *$/i;
 const MAX_TOKEN_LENGTH = 4096;
 
 /** Lets through an admin who may do this to their organization, with the principal in the request's context. */
-export function authenticated(context: Context, action: Action): MiddlewareHandler<Env> {
+export function authenticated(action: Action): MiddlewareHandler<Env> {
   return createMiddleware<Env>(async (c, next) => {
-    const principal = await authenticate(context, bearerToken(c.req.header('Authorization')));
+    const principal = await authenticate(c.get('context'), bearerToken(c.req.header('Authorization')));
     authorize(principal.admin.role, action);
     c.set('principal', principal);
     await next();
@@ -22,9 +21,9 @@ export function authenticated(context: Context, action: Action): MiddlewareHandl
 }
 
 /** As `authenticated`, and lets through a token that ended by the change it asked for, with its claims as `spent`. */
-export function authenticatedOrRepeat(context: Context, action: Action): MiddlewareHandler<Env> {
+export function authenticatedOrRepeat(action: Action): MiddlewareHandler<Env> {
   return createMiddleware<Env>(async (c, next) => {
-    const known = await authenticateOrRepeat(context, bearerToken(c.req.header('Authorization')));
+    const known = await authenticateOrRepeat(c.get('context'), bearerToken(c.req.header('Authorization')));
     if ('principal' in known) {
       authorize(known.principal.admin.role, action);
       c.set('principal', known.principal);

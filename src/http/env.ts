@@ -1,4 +1,4 @@
-import type { Log } from '../domain/context.ts';
+import type { Context } from '../domain/context.ts';
 import type { AccessClaims } from '../domain/session/access-token.ts';
 import type { Principal } from '../domain/session/authenticate.ts';
 
@@ -6,7 +6,8 @@ import type { Principal } from '../domain/session/authenticate.ts';
 export type Env = {
   Variables: {
     requestId: string;
-    log: Log;
+    /** The service's context, for this request. */
+    context: Context;
     /** On routes behind `authenticated`. */
     principal: Principal;
     /** Instead of `principal`: a token that ended by the very change that was asked for with it. */

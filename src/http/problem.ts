@@ -100,10 +100,10 @@ export function problemOf(c: HonoContext<Env>, error: unknown): Response {
     });
   }
   if (isStoreError(error, 'Unavailable', 'OutcomeUnknown')) {
-    c.get('log')('warn', 'store.unavailable', { request_id: c.get('requestId'), code: error.code });
+    c.get('context').log('warn', 'store.unavailable', { request_id: c.get('requestId'), code: error.code });
     return problem(c, 'unavailable', 'The service cannot reach its data just now. Try again.');
   }
-  c.get('log')('error', 'request.failed', { request_id: c.get('requestId'), error });
+  c.get('context').log('error', 'request.failed', { request_id: c.get('requestId'), error });
   return problem(c, 'internal_error', 'Something went wrong on our side. Give the request id when you report it.');
 }
 

@@ -1,6 +1,7 @@
 import type { webcrypto } from 'node:crypto';
 import { sign, verify } from 'hono/jwt';
 import * as z from 'zod';
+import { ROLES } from '../domain/authorization.ts';
 import type { AccessTokens } from '../domain/session/access-token.ts';
 
 const ISSUER = 'tenantry';
@@ -20,7 +21,7 @@ const claimsSchema = z.object({
   admin_email: z.string(),
   organization: z.string(),
   org_id: z.string(),
-  role: z.enum(['owner']),
+  role: z.enum(ROLES),
   epoch: seconds,
   auth_time: seconds,
   iss: z.literal(ISSUER),

@@ -1,7 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
-import type { Context } from '../../domain/context.ts';
+import { ROLES } from '../../domain/authorization.ts';
 import { logIn } from '../../domain/session/log-in.ts';
 import { logOut } from '../../domain/session/log-out.ts';
 import { refreshSession } from '../../domain/session/refresh.ts';
@@ -13,7 +13,7 @@ import { body, email, json, organizationName, password, problems, tokens } from 
 const refreshToken = z.strictObject({ refresh_token: z.string().min(1).max(256) });
 
 /** Signing in and out: /admin/login, /admin/refresh, /admin/logout, /admin/me. */
-export function adminRoutes(app: OpenAPIHono<Env>, context: Context): void {
+export function adminRoutes(app: OpenAPIHono<Env>): void {
   const login = createRoute({
     method: 'post',
     path: '/admin/login',
@@ -33,7 +33,7 @@ export function adminRoutes(app: OpenAPIHono<Env>, context: Context): void {
   });
   app.openapi(login, async (c) => {
     c.header('Cache-Control', 'no-store');
-    return c.json(await logIn(context, c.req.valid('json')), 200);
+    return c.json(await logIn(c.get('context'), c.req.valid('json')), 200);
   });
 
   const refresh = createRoute({
@@ -47,7 +47,7 @@ export function adminRoutes(app: OpenAPIHono<Env>, context: Context): void {
   });
   app.openapi(refresh, async (c) => {
     c.header('Cache-Control', 'no-store');
-    return c.json(await refreshSession(context, c.req.valid('json').refresh_token), 200);
+    return c.json(await refreshSession(c.get('context'), c.req.valid('json').refresh_token), 200);
   });
 
   const logout = createRoute({
@@ -60,7 +60,7 @@ export function adminRoutes(app: OpenAPIHono<Env>, context: Context): void {
     responses: { 204: { description: 'Ended, or not there.' }, ...problems(400, 413, 415, 422) },
   });
   app.openapi(logout, async (c) => {
-    await logOut(context, c.req.valid('json').refresh_token);
+    await logOut(c.get('context'), c.req.valid('json').refresh_token);
     return c.body(null, 204);
   });
 
@@ -70,14 +70,14 @@ export function adminRoutes(app: OpenAPIHono<Env>, context: Context): void {
     tags: ['Admins'],
     summary: 'Who the token is of',
     security: [{ bearer: [] }],
-    middleware: [authenticated(context, 'admin.read')] as const,
+    middleware: [authenticated('admin.read')] as const,
     responses: {
       200: json(
         'The admin.',
         z.object({
           admin_id: z.string(),
           admin_email: z.string(),
-          role: z.enum(['owner']),
+          role: z.enum(ROLES),
           organization_id: z.string(),
           organization: z.string(),
         }),

@@ -1,7 +1,6 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
-import type { Context } from '../../domain/context.ts';
 import { createOrganizationOnce } from '../../domain/idempotency/idempotency.ts';
 import { createOrganization } from '../../domain/organization/create.ts';
 import { deleteOrganization, repeatDelete } from '../../domain/organization/delete.ts';
@@ -68,7 +67,7 @@ const removed = z.object({
 });
 
 /** The organization's lifecycle: /org/create, /org/get, /org/update, /org/delete, /org/restore, /org/erasure. */
-export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): void {
+export function organizationRoutes(app: OpenAPIHono<Env>): void {
   const create = createRoute({
     method: 'post',
     path: '/org/create',
@@ -98,7 +97,9 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     const key = c.req.valid('header')['idempotency-key'];
     const input = c.req.valid('json');
     const created =
-      key === undefined ? await createOrganization(context, input) : await createOrganizationOnce(context, key, input);
+      key === undefined
+        ? await createOrganization(c.get('context'), input)
+        : await createOrganizationOnce(c.get('context'), key, input);
     return c.json({ ...created, created_at: created.created_at.toISOString() }, 200);
   });
 
@@ -118,7 +119,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     },
   });
   app.openapi(get, async (c) => {
-    const { version, ...organization } = await getOrganization(context, c.req.valid('query'));
+    const { version, ...organization } = await getOrganization(c.get('context'), c.req.valid('query'));
     const etag = `"${organization.organization_id}.${version}"`;
     c.header('ETag', etag);
     c.header('Cache-Control', 'no-cache');
@@ -139,7 +140,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     tags: ['Organizations'],
     summary: 'Rename the organization, change the admin’s email or password: all of it or nothing',
     security: [{ bearer: [] }],
-    middleware: [boundedBody, authenticatedOrRepeat(context, 'organization.update'), jsonBody] as const,
+    middleware: [boundedBody, authenticatedOrRepeat('organization.update'), jsonBody] as const,
     request: {
       query: z.strictObject({ dry_run: dryRun }),
       body: body(
@@ -166,12 +167,12 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     const spent = c.get('spent');
     const input = c.req.valid('json');
     if (c.req.valid('query').dry_run === 'true' && spent === undefined) {
-      return c.json(await previewUpdate(context, c.get('principal'), input), 200);
+      return c.json(await previewUpdate(c.get('context'), c.get('principal'), input), 200);
     }
     const updated =
       spent === undefined
-        ? await updateOrganization(context, c.get('principal'), input)
-        : await repeatUpdate(context, spent, input);
+        ? await updateOrganization(c.get('context'), c.get('principal'), input)
+        : await repeatUpdate(c.get('context'), spent, input);
     return c.json(
       { ...updated, created_at: updated.created_at.toISOString(), updated_at: updated.updated_at.toISOString() },
       200,
@@ -184,7 +185,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     tags: ['Organizations'],
     summary: 'Delete the organization, its collection and its admins',
     security: [{ bearer: [] }],
-    middleware: [authenticatedOrRepeat(context, 'organization.delete')] as const,
+    middleware: [authenticatedOrRepeat('organization.delete')] as const,
     request: { query: z.strictObject({ organization_name: organizationName, dry_run: dryRun }) },
     responses: {
       200: json('Deleted; or, with dry_run=true, what would be.', z.union([deleted, deletePreview])),
@@ -195,13 +196,13 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     const spent = c.get('spent');
     const { dry_run, ...input } = c.req.valid('query');
     if (dry_run === 'true' && spent === undefined) {
-      const preview = await previewDelete(context, c.get('principal'), input);
+      const preview = await previewDelete(c.get('context'), c.get('principal'), input);
       return c.json({ ...preview, restorable_until: preview.restorable_until?.toISOString() ?? null }, 200);
     }
     const deleted =
       spent === undefined
-        ? await deleteOrganization(context, c.get('principal'), input)
-        : await repeatDelete(context, spent, input);
+        ? await deleteOrganization(c.get('context'), c.get('principal'), input)
+        : await repeatDelete(c.get('context'), spent, input);
     return c.json(deleted, 200);
   });
 
@@ -215,7 +216,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     responses: { 200: json('Restored.', metadata), ...problems(400, 401, 409, 413, 415, 422) },
   });
   app.openapi(restore, async (c) => {
-    const restored = await restoreOrganization(context, c.req.valid('json'));
+    const restored = await restoreOrganization(c.get('context'), c.req.valid('json'));
     return c.json(
       { ...restored, created_at: restored.created_at.toISOString(), updated_at: restored.updated_at.toISOString() },
       200,
@@ -237,7 +238,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>, context: Context): voi
     },
   });
   app.openapi(erasure, async (c) => {
-    const receipt = await getErasure(context, c.req.valid('query'));
+    const receipt = await getErasure(c.get('context'), c.req.valid('query'));
     return c.json({ ...receipt, erased_at: receipt.erased_at.toISOString() }, 200);
   });
 }
