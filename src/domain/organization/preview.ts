@@ -1,14 +1,12 @@
 import { emailKey } from '../admin/admin.ts';
-import { checkNewPassword } from '../admin/password-policy.ts';
-import { forbidden } from '../authorization.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import type { Principal } from '../session/authenticate.ts';
 import { isInForce, nameClaimId } from './claims.ts';
 import { requireOwnName } from './delete.ts';
-import { organizationKey, parseOrganizationName } from './name.ts';
 import { nameTaken } from './refusals.ts';
 import type { UpdateOrganizationInput } from './update.ts';
+import { checkUpdate } from './update.ts';
 
 /** What a delete would remove. */
 export type DeletePreview = {
@@ -60,15 +58,8 @@ export async function previewUpdate(
   { organization, admin }: Principal,
   input: UpdateOrganizationInput,
 ): Promise<UpdatePreview> {
-  if (input.organization_name !== undefined && organizationKey(input.organization_name) !== organization.key) {
-    throw forbidden();
-  }
-  if (input.password !== undefined) checkNewPassword(input.password, 'password');
+  const to = checkUpdate(organization, input);
   if (input.email !== undefined) await requireFreeEmail(context, admin._id, organization._id, input.email);
-  const to =
-    input.new_organization_name === undefined
-      ? undefined
-      : parseOrganizationName(input.new_organization_name, 'new_organization_name');
   if (to !== undefined && to.key !== organization.key) await requireFreeName(context, organization._id, to.key);
 
   const { collection } = organization.placement;

@@ -9,6 +9,7 @@ import { invalidToken } from '../session/authenticate.ts';
 import type { Tokens } from '../session/session.ts';
 import { currentEpoch, openSession } from '../session/session.ts';
 import { beginOperation } from './lifecycle.ts';
+import type { OrganizationName } from './name.ts';
 import { organizationKey, parseOrganizationName } from './name.ts';
 import type { AdminChange, OrganizationDocument, OrganizationMetadata, RenameOperation } from './organization.ts';
 import { organizationMetadata, VISIBLE } from './organization.ts';
@@ -34,18 +35,7 @@ export async function updateOrganization(
   input: UpdateOrganizationInput,
 ): Promise<OrganizationMetadata & Tokens> {
   const { organization } = principal;
-  if (input.organization_name !== undefined && organizationKey(input.organization_name) !== organization.key) {
-    throw forbidden();
-  }
-  const newName =
-    input.new_organization_name === undefined
-      ? undefined
-      : parseOrganizationName(input.new_organization_name, 'new_organization_name');
-  if (input.password !== undefined) checkNewPassword(input.password, 'password');
-  if (newName === undefined && input.email === undefined && input.password === undefined) {
-    throw invalid('', 'Say what to change: new_organization_name, email or password.');
-  }
-
+  const newName = checkUpdate(organization, input);
   const signedInAt = await signIn(context, principal, input);
   const operationId = context.newId();
   const change = await adminChange(context, principal, input);
@@ -69,6 +59,25 @@ export async function updateOrganization(
     if (refusal !== undefined) throw refusal;
   }
   return { ...organizationMetadata(updated), ...(await freshTokens(context, principal, updated, signedInAt)) };
+}
+
+/**
+ * Checks what can be checked of an update without asking the store.
+ * @returns the new name, where there is to be one
+ * @throws {DomainError} invalid_input; forbidden for any other organization, existing or not
+ */
+export function checkUpdate(
+  organization: OrganizationDocument,
+  { organization_name, new_organization_name, email, password }: UpdateOrganizationInput,
+): OrganizationName | undefined {
+  if (organization_name !== undefined && organizationKey(organization_name) !== organization.key) throw forbidden();
+  if (new_organization_name === undefined && email === undefined && password === undefined) {
+    throw invalid('', 'Say what to change: new_organization_name, email or password.');
+  }
+  if (password !== undefined) checkNewPassword(password, 'password');
+  return new_organization_name === undefined
+    ? undefined
+    : parseOrganizationName(new_organization_name, 'new_organization_name');
 }
 
 /**
