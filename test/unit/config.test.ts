@@ -1,0 +1,61 @@
+import { describe, expect, test } from 'vitest';
+import type { Environment } from '../../src/config.ts';
+import { ConfigError, parseConfig } from '../../src/config.ts';
+
+const SECRET = 'a secret of the tests, of 32 bytes and more';
+
+function problemsOf(environment: Environment): readonly string[] {
+  try {
+    parseConfig(environment);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+describe('the configuration', () => {
+  test('needs nothing: left out, everything has its default', () => {
+    expect(parseConfig({})).toMatchObject({
+      mongoUri: undefined,
+      masterDatabase: 'master_db',
+      tenantsDatabase: 'master_db',
+      host: '127.0.0.1',
+      port: 8000,
+      bcryptCost: 10,
+    });
+  });
+
+  test('takes an empty variable for one left out', () => {
+    expect(parseConfig({ MONGO_URI: '', PORT: ' ' })).toEqual(parseConfig({}));
+  });
+
+  test('names every variable that is wrong, at once, and no value', () => {
+    const wrong = {
+      MONGO_URI: 'http://user:hunter2@example.com',
+      MASTER_DB: 'a/b',
+      JWT_SECRET: 'tooshort',
+      JWT_ALGORITHM: 'none',
+      JWT_EXP_MINUTES: '1e3',
+      PORT: '65536',
+      BCRYPT_COST: '4',
+    };
+    const problems = problemsOf(wrong);
+    for (const name of Object.keys(wrong)) {
+      expect(problems.filter((problem) => problem.startsWith(`${name} `))).toHaveLength(1);
+    }
+    for (const secret of ['hunter2', wrong.JWT_SECRET]) expect(problems.join('\n')).not.toContain(secret);
+  });
+
+  test('wants a secret of its own with MONGO_URI, and says how to make one', () => {
+    const [problem, ...others] = problemsOf({ MONGO_URI: 'mongodb://127.0.0.1' });
+    expect(others).toEqual([]);
+    expect(problem).toMatch(/^JWT_SECRET .*openssl rand/);
+    expect(problemsOf({ MONGO_URI: 'mongodb://127.0.0.1', JWT_SECRET: SECRET })).toEqual([]);
+  });
+
+  test('counts a secret in bytes', () => {
+    expect(problemsOf({ JWT_SECRET: 'x'.repeat(31) })).toHaveLength(1);
+    expect(problemsOf({ JWT_SECRET: 'é'.repeat(16) })).toEqual([]);
+  });
+});
