@@ -10,6 +10,7 @@ import { problem, problemOf } from './http/problem.ts';
 import { requestContext } from './http/request-context.ts';
 import { adminRoutes } from './http/routes/admin.ts';
 import { healthRoutes } from './http/routes/health.ts';
+import { memberRoutes } from './http/routes/members.ts';
 import { organizationRoutes } from './http/routes/org.ts';
 import type { Services } from './services.ts';
 
@@ -37,6 +38,7 @@ export function createApp(services: Services, getConnInfo: GetConnInfo): OpenAPI
   app.use('/admin/*', prepared(services));
   organizationRoutes(app);
   adminRoutes(app);
+  memberRoutes(app);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',

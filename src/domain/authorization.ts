@@ -1,19 +1,35 @@
 import { DomainError } from './errors.ts';
 
-/** What an admin can be to an organization. */
-export const ROLES = ['owner'] as const;
+/** What an admin can be to an organization, from the most to the least. */
+export const ROLES = ['owner', 'admin', 'viewer'] as const;
 
 export type Role = (typeof ROLES)[number];
 
 /** What can be done to an organization, beside what anyone may do. */
-export type Action = 'organization.update' | 'organization.delete' | 'admin.read';
+export type Action =
+  /** Its name. */
+  | 'organization.update'
+  | 'organization.delete'
+  /** One's own account: who one is, one's sessions. */
+  | 'account.read'
+  /** One's own email and password. */
+  | 'account.update'
+  /** Who its admins are, and who is invited. */
+  | 'admins.read'
+  /** Inviting, withdrawing, changing roles, removing. */
+  | 'admins.manage';
 
-/** Who may do what. A handler names an action; nothing else decides. */
+/** Who may do what. A route or a verb names an action; nothing else decides. */
 export const PERMISSIONS: Readonly<Record<Action, readonly Role[]>> = {
-  'organization.update': ['owner'],
+  'organization.update': ['owner', 'admin'],
   'organization.delete': ['owner'],
-  'admin.read': ['owner'],
+  'account.read': ['owner', 'admin', 'viewer'],
+  'account.update': ['owner', 'admin', 'viewer'],
+  'admins.read': ['owner', 'admin', 'viewer'],
+  'admins.manage': ['owner'],
 };
+
+export const isPermitted = (role: Role, action: Action): boolean => PERMISSIONS[action].includes(role);
 
 /** The one refusal for what is not the caller's: the same whether its target exists or not. */
 export const forbidden = (): DomainError =>
@@ -21,5 +37,5 @@ export const forbidden = (): DomainError =>
 
 /** @throws {DomainError} forbidden, unless the table permits it */
 export function authorize(role: Role, action: Action): void {
-  if (!PERMISSIONS[action].includes(role)) throw forbidden();
+  if (!isPermitted(role, action)) throw forbidden();
 }

@@ -10,6 +10,8 @@ export type DomainErrorCode =
   | 'organization_name_taken'
   | 'organization_required'
   | 'admin_email_taken'
+  | 'admin_not_found'
+  | 'last_owner'
   | 'operation_in_progress'
   | 'idempotency_key_reused'
   | 'idempotency_key_in_use'

@@ -30,6 +30,8 @@ const PROBLEMS: Readonly<Record<ProblemCode, Problem>> = {
   organization_renamed: { status: 308, title: 'Organization renamed' },
   organization_name_taken: { status: 409, title: 'Organization name taken' },
   organization_required: { status: 409, title: 'Organization required' },
+  admin_not_found: { status: 404, title: 'Admin not found' },
+  last_owner: { status: 409, title: 'Last owner' },
   admin_email_taken: { status: 409, title: 'Admin email taken' },
   operation_in_progress: { status: 409, title: 'Operation in progress' },
   idempotency_key_reused: { status: 422, title: 'Idempotency key reused' },

@@ -43,6 +43,19 @@ export const tokens = z.object({
   refresh_token: z.string().meta({ description: 'Good once, for POST /admin/refresh.' }),
 });
 
+/** What every list takes. */
+export const pageQuery = z.strictObject({
+  cursor: z.uuid().optional().meta({ description: '`next_cursor` of the page before.' }),
+  limit: z.coerce.number().int().min(1).max(100).default(50),
+});
+
+/** What every list gives. */
+export const page = <T extends z.ZodType>(item: T) =>
+  z.object({
+    items: z.array(item),
+    next_cursor: z.string().nullable().meta({ description: 'null: this is the last page.' }),
+  });
+
 /** A JSON body that must be there. */
 export const body = <T extends z.ZodType>(schema: T) => ({
   required: true,

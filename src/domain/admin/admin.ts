@@ -21,8 +21,19 @@ export type AdminDocument = {
 
 export const ADMIN_INDEXES: readonly Index[] = [
   { name: 'organization_id_email_key', key: { organization_id: 1, email_key: 1 }, unique: true },
+  { name: 'organization_id_role', key: { organization_id: 1, role: 1 } },
   { name: 'email_key', key: { email_key: 1 } },
   { name: 'created_at', key: { created_at: 1 } },
 ];
 
 export const emailKey = (email: string): string => email.toLowerCase();
+
+/** What the admins of an organization see of one another. */
+export type AdminView = { admin_id: string; email: string; role: Role; created_at: Date };
+
+export const adminView = ({ _id, email, role, created_at }: AdminDocument): AdminView => ({
+  admin_id: _id,
+  email,
+  role,
+  created_at,
+});

@@ -3,6 +3,7 @@
  * step, under a lease. Every step is idempotent, so any instance can carry the operation on once the lease has run
  * out, and nothing breaks when the first one turns out to be alive.
  */
+import { carryOnMembership } from '../admin/membership.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { persist } from '../persist.ts';
@@ -98,6 +99,9 @@ export async function carryOn(context: Context, organization: OrganizationDocume
       break;
     case 'restore':
       await carryOnRestore(context, organization);
+      break;
+    case 'membership':
+      await carryOnMembership(context, organization);
       break;
     case 'delete':
       if (isErasing(organization)) await eraseOrganization(context, organization._id);

@@ -1,4 +1,5 @@
 import type { Index } from '../../store/port.ts';
+import type { Role } from '../authorization.ts';
 
 /**
  * `creating`, `renaming`, `deleting` and `restoring` are journaled operations under way (see lifecycle.ts). An
@@ -44,7 +45,16 @@ export type Operation =
       /** The token that asked for it; null for a create that was rolled back. */
       readonly asked_by: string | null;
     }
-  | { readonly id: string; readonly kind: 'restore' };
+  | { readonly id: string; readonly kind: 'restore' }
+  | {
+      readonly id: string;
+      readonly kind: 'membership';
+      readonly admin_id: string;
+      /** What the admin becomes; null: removed. */
+      readonly role: Role | null;
+      /** The admin who asked for it, and has to be permitted to while it is done. */
+      readonly actor_id: string;
+    };
 
 /** What an erasure removes. */
 export type Removed = {
@@ -63,6 +73,7 @@ export type LastChange = {
 };
 
 export type RenameOperation = Extract<Operation, { kind: 'rename' }>;
+export type MembershipOperation = Extract<Operation, { kind: 'membership' }>;
 export type DeleteOperation = Extract<Operation, { kind: 'delete' }>;
 
 /** An organization as it is stored in the master database's `organizations`. */

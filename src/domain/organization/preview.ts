@@ -55,10 +55,11 @@ export async function previewDelete(
  */
 export async function previewUpdate(
   context: Context,
-  { organization, admin }: Principal,
+  principal: Principal,
   input: UpdateOrganizationInput,
 ): Promise<UpdatePreview> {
-  const to = checkUpdate(organization, input);
+  const { organization, admin } = principal;
+  const to = checkUpdate(principal, input);
   if (input.email !== undefined) await requireFreeEmail(context, admin._id, organization._id, input.email);
   if (to !== undefined && to.key !== organization.key) await requireFreeName(context, organization._id, to.key);
 

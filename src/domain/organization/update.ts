@@ -1,6 +1,6 @@
 import { emailKey } from '../admin/admin.ts';
 import { checkNewPassword } from '../admin/password-policy.ts';
-import { forbidden } from '../authorization.ts';
+import { authorize, forbidden } from '../authorization.ts';
 import type { Context } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
 import type { AccessClaims } from '../session/access-token.ts';
@@ -35,7 +35,7 @@ export async function updateOrganization(
   input: UpdateOrganizationInput,
 ): Promise<OrganizationMetadata & Tokens> {
   const { organization } = principal;
-  const newName = checkUpdate(organization, input);
+  const newName = checkUpdate(principal, input);
   const signedInAt = await signIn(context, principal, input);
   const operationId = context.newId();
   const change = await adminChange(context, principal, input);
@@ -64,13 +64,15 @@ export async function updateOrganization(
 /**
  * Checks what can be checked of an update without asking the store.
  * @returns the new name, where there is to be one
- * @throws {DomainError} invalid_input; forbidden for any other organization, existing or not
+ * @throws {DomainError} invalid_input; forbidden for any other organization, existing or not, and for a new name where
+ *   the role does not permit one
  */
 export function checkUpdate(
-  organization: OrganizationDocument,
+  { organization, admin }: Principal,
   { organization_name, new_organization_name, email, password }: UpdateOrganizationInput,
 ): OrganizationName | undefined {
   if (organization_name !== undefined && organizationKey(organization_name) !== organization.key) throw forbidden();
+  if (new_organization_name !== undefined) authorize(admin.role, 'organization.update');
   if (new_organization_name === undefined && email === undefined && password === undefined) {
     throw invalid('', 'Say what to change: new_organization_name, email or password.');
   }

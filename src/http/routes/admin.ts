@@ -70,7 +70,7 @@ export function adminRoutes(app: OpenAPIHono<Env>): void {
     tags: ['Admins'],
     summary: 'Who the token is of',
     security: [{ bearer: [] }],
-    middleware: [authenticated('admin.read')] as const,
+    middleware: [authenticated('account.read')] as const,
     responses: {
       200: json(
         'The admin.',

@@ -140,7 +140,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>): void {
     tags: ['Organizations'],
     summary: 'Rename the organization, change the admin’s email or password: all of it or nothing',
     security: [{ bearer: [] }],
-    middleware: [boundedBody, authenticatedOrRepeat('organization.update'), jsonBody] as const,
+    middleware: [boundedBody, authenticatedOrRepeat('account.update'), jsonBody] as const,
     request: {
       query: z.strictObject({ dry_run: dryRun }),
       body: body(

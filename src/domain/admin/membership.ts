@@ -1,0 +1,123 @@
+/**
+ * Changing what admins are to their organization. One such change at a time: it is journaled as an operation of the
+ * organization, so that "another owner is there" holds from when it was looked at until the change is written. Every
+ * write of an admin is conditional on its version, so that an instance paused past its lease writes nothing late.
+ */
+import type { Role } from '../authorization.ts';
+import { forbidden, isPermitted } from '../authorization.ts';
+import type { Context } from '../context.ts';
+import { DomainError } from '../errors.ts';
+import { beginOperation } from '../organization/lifecycle.ts';
+import type { MembershipOperation, OrganizationDocument } from '../organization/organization.ts';
+import { changedMeanwhile } from '../organization/refusals.ts';
+import { persist } from '../persist.ts';
+import type { Principal } from '../session/authenticate.ts';
+import type { AdminDocument, AdminView } from './admin.ts';
+import { adminView } from './admin.ts';
+
+/** An admin changes the email or password in between at most so many times before the caller is asked to try again. */
+const ATTEMPTS = 5;
+
+/**
+ * Gives an admin of the principal's organization another role. The admin's tokens end.
+ * @throws {DomainError} admin_not_found, last_owner; forbidden when the principal is no owner by then; conflict,
+ *   operation_in_progress
+ */
+export async function changeRole(
+  context: Context,
+  principal: Principal,
+  input: { admin_id: string; role: Role },
+): Promise<AdminView> {
+  return { ...adminView(await change(context, principal, input.admin_id, input.role)), role: input.role };
+}
+
+/**
+ * Removes an admin from the principal's organization, with all sessions. The admin's tokens end.
+ * @throws {DomainError} as {@link changeRole}
+ */
+export async function removeAdmin(context: Context, principal: Principal, input: { admin_id: string }): Promise<void> {
+  await change(context, principal, input.admin_id, null);
+}
+
+async function change(
+  context: Context,
+  { organization, admin: actor }: Principal,
+  adminId: string,
+  role: Role | null,
+): Promise<AdminDocument> {
+  const target = await context.master.admins.findOne({ _id: adminId, organization_id: organization._id });
+  if (target === undefined) throw adminNotFound();
+  const operation: MembershipOperation = {
+    id: context.newId(),
+    kind: 'membership',
+    admin_id: adminId,
+    role,
+    actor_id: actor._id,
+  };
+  const begun = await beginOperation(context, organization, operation, { status: 'active' });
+  const refusal = await carryOnMembership(context, begun);
+  if (refusal !== undefined) throw refusal;
+  return target;
+}
+
+/**
+ * Carries a change of membership on, and ends it.
+ * @returns why it cannot be: then nothing has changed
+ */
+export async function carryOnMembership(
+  context: Context,
+  { _id, operation }: OrganizationDocument,
+): Promise<DomainError | undefined> {
+  if (operation?.kind !== 'membership') return undefined;
+  const refusal = await apply(context, _id, operation);
+  if (refusal === undefined) await persist(() => context.master.sessions.deleteMany({ admin_id: operation.admin_id }));
+  await persist(() =>
+    context.master.organizations.updateOne(
+      { _id, 'operation.id': operation.id },
+      { $set: { operation: null, lease_until: null }, $inc: { version: 1 } },
+    ),
+  );
+  return refusal;
+}
+
+async function apply(
+  context: Context,
+  organizationId: string,
+  operation: MembershipOperation,
+): Promise<DomainError | undefined> {
+  const { admins } = context.master;
+  const own = { organization_id: organizationId };
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    const target = await admins.findOne({ ...own, _id: operation.admin_id });
+    // Gone or changed: by an earlier try of this very operation, or by another removal just before it.
+    if (target === undefined || target.changed_by === operation.id || target.role === operation.role) return undefined;
+    const actor = await admins.findOne({ ...own, _id: operation.actor_id });
+    if (actor === undefined || !isPermitted(actor.role, 'admins.manage')) return forbidden();
+    if (target.role === 'owner' && (await admins.count({ ...own, role: 'owner' }, { limit: 2 })) < 2) {
+      return lastOwner();
+    }
+    if (await write(context, target, operation)) return undefined;
+  }
+  return changedMeanwhile();
+}
+
+/** False when the admin is not as it was read. */
+async function write(context: Context, { _id, version }: AdminDocument, operation: MembershipOperation) {
+  const { admins } = context.master;
+  const asRead = { _id, version };
+  const { role, id } = operation;
+  if (role === null) return (await persist(() => admins.deleteOne(asRead))) === 1;
+  const { matched } = await persist(() =>
+    admins.updateOne(asRead, {
+      $set: { role, changed_by: id, updated_at: context.clock() },
+      $inc: { version: 1, epoch: 1 },
+    }),
+  );
+  return matched === 1;
+}
+
+const adminNotFound = (): DomainError =>
+  new DomainError('admin_not_found', 'No admin of this organization has this id.');
+
+const lastOwner = (): DomainError =>
+  new DomainError('last_owner', 'An organization keeps at least one owner. Make another admin an owner first.');

@@ -1,0 +1,23 @@
+import type { Document, Filter } from '../store/port.ts';
+import type { Collection } from '../store/store.ts';
+
+/** One page of a list. */
+export type Page<T> = {
+  items: T[];
+  /** What to ask the next page with; null when there is none. */
+  next_cursor: string | null;
+};
+
+export type PageInput = { cursor?: string | undefined; limit: number };
+
+/** A page of what matches, in order of ids. A cursor is the last id of the page before. */
+export async function findPage<T extends Document>(
+  collection: Collection<T>,
+  filter: Filter,
+  { cursor, limit }: PageInput,
+): Promise<Page<T>> {
+  const after = cursor === undefined ? filter : { $and: [filter, { _id: { $gt: cursor } }] };
+  const found = await collection.find(after, { sort: { _id: 1 }, limit: limit + 1 });
+  const items = found.slice(0, limit);
+  return { items, next_cursor: found.length > limit ? (items.at(-1)?._id ?? null) : null };
+}

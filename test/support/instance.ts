@@ -1,0 +1,86 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { parseConfig } from '../../src/config.ts';
+import type { Context } from '../../src/domain/context.ts';
+import { createOrganization } from '../../src/domain/organization/create.ts';
+import type { Principal } from '../../src/domain/session/authenticate.ts';
+import type { Services } from '../../src/services.ts';
+import { createServices } from '../../src/services.ts';
+import type { CommandOf, Executor, Op } from '../../src/store/port.ts';
+import { StoreError } from '../../src/store/port.ts';
+
+const LEASE_MS = '100';
+
+/** The service's parts without HTTP, over a store that tests share, hashing at once. */
+export function createInstance(executor: Executor, env: Readonly<Record<string, string>> = {}): Services {
+  const config = parseConfig({ MASTER_DB: 'test', LEASE_MS, QUARANTINE_MS: '1000', ...env });
+  return createServices(config, {
+    executor,
+    hasher: {
+      hash: async (password) => `plain:${password}`,
+      verify: async (password, hash) => hash === `plain:${password}`,
+    },
+    jwtSecret: 'for tests only: 32 bytes and more of it',
+    log: () => {},
+  });
+}
+
+/** Gives others the turn at random before each call, by a number that makes the same turns again. */
+export function shuffled(executor: Executor, seed: number): Executor {
+  let state = seed;
+  const random = (below: number) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+  return {
+    ...executor,
+    execute: async <O extends Op>(command: CommandOf<O>) => {
+      for (let turns = random(4); turns > 0; turns--) await nextTurn();
+      return executor.execute<O>(command);
+    },
+  };
+}
+
+/** A store that goes away for good before, or after, its so-manyth call. */
+export function goneAt(executor: Executor, call: number, when: 'before' | 'after'): Executor & { calls(): number } {
+  let calls = 0;
+  const gone = () => new StoreError('Unavailable', 'Gone.');
+  return {
+    ...executor,
+    calls: () => calls,
+    execute: async <O extends Op>(command: CommandOf<O>) => {
+      calls++;
+      if (calls > call || (calls === call && when === 'before')) throw gone();
+      const result = await executor.execute<O>(command);
+      if (calls === call) throw gone();
+      return result;
+    },
+  };
+}
+
+/** A new organization's first admin, as a request would know it. */
+export async function ownerOf(context: Context, name: string): Promise<Principal> {
+  const email = `${context.newId()}@example.com`;
+  const created = await createOrganization(context, { organization_name: name, email, password: 'TestPass123' });
+  return principalOf(context, created.organization_id, created.admin_id);
+}
+
+export async function principalOf(context: Context, organizationId: string, adminId: string): Promise<Principal> {
+  const organization = await context.master.organizations.findOne({ _id: organizationId });
+  const admin = await context.master.admins.findOne({ _id: adminId });
+  if (organization === undefined || admin === undefined) throw new Error('Not there.');
+  const epoch = organization.epoch + admin.epoch;
+  return {
+    organization,
+    admin,
+    claims: {
+      admin_id: adminId,
+      admin_email: admin.email,
+      organization: organization.name,
+      org_id: organizationId,
+      role: admin.role,
+      epoch,
+      auth_time: Math.floor(context.clock().getTime() / 1000),
+      jti: context.newId(),
+    },
+  };
+}
