@@ -59,7 +59,7 @@ export async function runProcess(
     process.stdout.write(HELP);
     return;
   }
-  const log = createLog((line) => process.stdout.write(`${line}\n`));
+  const log = createLog(createLineWriter());
   try {
     const config = parseConfig(process.env);
     const services = createServices(config, {
@@ -79,6 +79,20 @@ export async function runProcess(
     process.stderr.write(`${startProblem(error)}\n`);
     process.exitCode = 1;
   }
+}
+
+/** Writes the lines of one turn of the event loop at once: a write a line would cost more than what it tells of. */
+function createLineWriter(): (line: string) => void {
+  let lines = '';
+  const flush = () => {
+    process.stdout.write(lines);
+    lines = '';
+  };
+  process.on('exit', flush);
+  return (line) => {
+    if (lines === '') setImmediate(flush);
+    lines += `${line}\n`;
+  };
 }
 
 function openExecutor(config: Config): Executor {
