@@ -4,7 +4,8 @@ import * as z from 'zod';
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const MIN_SECRET_BYTES = 32;
-const DAY_MS = 24 * 60 * 60 * 1000;
+const DAY_SECONDS = 24 * 60 * 60;
+const DAY_MS = DAY_SECONDS * 1000;
 
 const SECRET_ADVICE = 'Make one with: openssl rand -base64 48';
 
@@ -31,6 +32,8 @@ const schema = z.object({
     .optional(),
   JWT_ALGORITHM: z.enum(['HS256', 'HS384', 'HS512'], 'is HS256, HS384 or HS512').default('HS256'),
   JWT_EXP_MINUTES: integer(1, 1440).default(60),
+  SESSION_DAYS: integer(1, 366).default(30),
+  SESSION_IDLE_DAYS: integer(1, 366).default(7),
   HOST: text.default('127.0.0.1'),
   PORT: integer(0, 65535).default(8000),
   DATA_DIR: text.default('./data'),
@@ -59,6 +62,8 @@ export type Config = {
     readonly algorithm: Variables['JWT_ALGORITHM'];
     readonly lifetimeSeconds: number;
   };
+  /** How long a session lasts at most, and unused, in seconds. */
+  readonly sessionSeconds: { readonly absolute: number; readonly idle: number };
   readonly host: string;
   readonly port: number;
   readonly dataDir: string;
@@ -119,6 +124,7 @@ export function parseConfig(environment: Environment): Config {
       algorithm: variables.JWT_ALGORITHM,
       lifetimeSeconds: variables.JWT_EXP_MINUTES * 60,
     },
+    sessionSeconds: { absolute: variables.SESSION_DAYS * DAY_SECONDS, idle: variables.SESSION_IDLE_DAYS * DAY_SECONDS },
     host: variables.HOST,
     port: variables.PORT,
     dataDir: variables.DATA_DIR,

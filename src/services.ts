@@ -12,7 +12,6 @@ import type { Executor } from './store/port.ts';
 import { createStore } from './store/store.ts';
 
 const MINUTE = 60;
-const DAY = 24 * 60 * MINUTE;
 
 /** The name, in placements, of the one cluster there is. */
 const MAIN_CLUSTER = 'main';
@@ -61,7 +60,7 @@ export function createServices(config: Config, platform: Platform): Services {
       nameLeaseMs: config.nameLeaseMs,
       retentionMs: config.retentionMs,
       freshSignInSeconds: 15 * MINUTE,
-      sessionSeconds: { absolute: 30 * DAY, idle: 7 * DAY },
+      sessionSeconds: config.sessionSeconds,
     },
   };
 

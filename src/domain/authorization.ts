@@ -12,7 +12,7 @@ export type Action =
   | 'organization.delete'
   /** One's own account: who one is, one's sessions. */
   | 'account.read'
-  /** One's own email and password. */
+  /** One's own email and password, and ending one's sessions. */
   | 'account.update'
   /** Who its admins are, and who is invited. */
   | 'admins.read'

@@ -32,6 +32,8 @@ Without MONGO_URI it runs on an embedded store in DATA_DIR. Its variables, and w
   JWT_SECRET          at least 32 bytes; needed with MONGO_URI (one kept in DATA_DIR)
   JWT_ALGORITHM       HS256, HS384 or HS512 (HS256)
   JWT_EXP_MINUTES     how long an access token lasts (60)
+  SESSION_DAYS        how long a session lasts (30)
+  SESSION_IDLE_DAYS   how long a session lasts unused (7)
   HOST, PORT          where to listen (127.0.0.1, 8000)
   DATA_DIR            the embedded store and what is kept beside it (./data)
   BCRYPT_COST         10 to 15 (10)

@@ -28,6 +28,7 @@ const claimsSchema = z.object({
   aud: z.literal(AUDIENCE),
   iat: seconds,
   exp: seconds,
+  sid: z.string(),
   jti: z.string(),
 });
 

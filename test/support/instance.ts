@@ -3,6 +3,8 @@ import { parseConfig } from '../../src/config.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
 import type { Principal } from '../../src/domain/session/authenticate.ts';
+import { authenticate } from '../../src/domain/session/authenticate.ts';
+import { openSession } from '../../src/domain/session/open-session.ts';
 import type { Services } from '../../src/services.ts';
 import { createServices } from '../../src/services.ts';
 import type { CommandOf, Executor, Op } from '../../src/store/port.ts';
@@ -68,19 +70,6 @@ export async function principalOf(context: Context, organizationId: string, admi
   const organization = await context.master.organizations.findOne({ _id: organizationId });
   const admin = await context.master.admins.findOne({ _id: adminId });
   if (organization === undefined || admin === undefined) throw new Error('Not there.');
-  const epoch = organization.epoch + admin.epoch;
-  return {
-    organization,
-    admin,
-    claims: {
-      admin_id: adminId,
-      admin_email: admin.email,
-      organization: organization.name,
-      org_id: organizationId,
-      role: admin.role,
-      epoch,
-      auth_time: Math.floor(context.clock().getTime() / 1000),
-      jti: context.newId(),
-    },
-  };
+  const { access_token } = await openSession(context, { organization, admin }, context.clock());
+  return authenticate(context, access_token);
 }

@@ -6,8 +6,9 @@ import { DomainError, invalid } from '../errors.ts';
 import type { AccessClaims } from '../session/access-token.ts';
 import type { Principal } from '../session/authenticate.ts';
 import { invalidToken } from '../session/authenticate.ts';
+import { renewSession } from '../session/open-session.ts';
 import type { Tokens } from '../session/session.ts';
-import { currentEpoch, openSession } from '../session/session.ts';
+import { currentEpoch } from '../session/session.ts';
 import { beginOperation } from './lifecycle.ts';
 import type { OrganizationName } from './name.ts';
 import { organizationKey, parseOrganizationName } from './name.ts';
@@ -106,7 +107,7 @@ export async function repeatUpdate(
     currentEpoch({ organization, admin }) === claims.epoch + last_change.raised &&
     parseOrganizationName(input.new_organization_name, 'new_organization_name').name === name;
   if (!same) throw invalidToken();
-  const tokens = await openSession(context, { organization, admin }, new Date(claims.auth_time * 1000));
+  const tokens = await renewSession(context, { organization, admin }, claims.sid, new Date(claims.auth_time * 1000));
   return { ...organizationMetadata(organization), ...tokens };
 }
 
@@ -156,5 +157,5 @@ async function freshTokens(
 ): Promise<Tokens> {
   const admin = await context.master.admins.findOne({ _id: principal.admin._id });
   if (admin === undefined) throw invalidToken();
-  return openSession(context, { organization, admin }, signedInAt);
+  return renewSession(context, { organization, admin }, principal.session._id, signedInAt);
 }

@@ -12,6 +12,8 @@ export type AccessClaims = {
   readonly epoch: number;
   /** When the admin last gave the password, in seconds since 1970. */
   readonly auth_time: number;
+  /** The session it belongs to, and ends with. */
+  readonly sid: string;
   /** The token's own id. */
   readonly jti: string;
 };

@@ -4,12 +4,14 @@ import { DomainError } from '../errors.ts';
 import type { OrganizationDocument } from '../organization/organization.ts';
 import { VISIBLE } from '../organization/organization.ts';
 import type { AccessClaims } from './access-token.ts';
-import { currentEpoch } from './session.ts';
+import type { SessionDocument } from './session.ts';
+import { currentEpoch, isInForce } from './session.ts';
 
-/** Who is asking: the admin and the organization as they are now, and what the token said. */
+/** Who is asking: the admin, the organization and the session as they are now, and what the token said. */
 export type Principal = {
   readonly admin: AdminDocument;
   readonly organization: OrganizationDocument;
+  readonly session: SessionDocument;
   readonly claims: AccessClaims;
 };
 
@@ -17,7 +19,7 @@ export const invalidToken = (): DomainError =>
   new DomainError('invalid_token', 'This token is missing, malformed or no longer valid. Sign in again.');
 
 /**
- * The principal of an access token, read fresh: a token is as old as the epochs it carries.
+ * The principal of an access token, read fresh: a token is as old as the epochs it carries, and ends with its session.
  * @throws {DomainError} invalid_token, whatever is wrong with it
  */
 export async function authenticate(context: Context, token: string): Promise<Principal> {
@@ -27,13 +29,15 @@ export async function authenticate(context: Context, token: string): Promise<Pri
 }
 
 async function authenticateClaims(context: Context, claims: AccessClaims): Promise<Principal> {
-  const [organization, admin] = await Promise.all([
+  const [organization, admin, session] = await Promise.all([
     context.master.organizations.findOne({ _id: claims.org_id }),
     context.master.admins.findOne({ _id: claims.admin_id, organization_id: claims.org_id }),
+    context.master.sessions.findOne({ _id: claims.sid, admin_id: claims.admin_id, organization_id: claims.org_id }),
   ]);
   if (organization === undefined || admin === undefined || !VISIBLE.includes(organization.status)) throw invalidToken();
   if (claims.epoch !== currentEpoch({ organization, admin })) throw invalidToken();
-  return { admin, organization, claims };
+  if (session === undefined || !isInForce(context, session)) throw invalidToken();
+  return { admin, organization, session, claims };
 }
 
 /**

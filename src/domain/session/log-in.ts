@@ -5,8 +5,8 @@ import { DomainError } from '../errors.ts';
 import { organizationKey } from '../organization/name.ts';
 import type { OrganizationDocument } from '../organization/organization.ts';
 import { VISIBLE } from '../organization/organization.ts';
+import { openSession } from './open-session.ts';
 import type { Tokens } from './session.ts';
-import { openSession } from './session.ts';
 
 /** Accounts of one address that a sign-in without `organization_name` tries: what bounds its hashing. */
 const MAX_ACCOUNTS = 8;

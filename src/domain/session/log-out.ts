@@ -1,9 +1,23 @@
 import type { Context } from '../context.ts';
-import { hashSecret } from './session.ts';
+import { persist } from '../persist.ts';
+import type { Principal } from './authenticate.ts';
+import { hashesOf, parseRefreshToken } from './refresh-token.ts';
 
 /** Ends the session of a refresh token. The same for one that is not known: there is nothing left to end. */
 export async function logOut(context: Context, refreshToken: string): Promise<void> {
-  const [id = '', secret = ''] = refreshToken.split('.', 2);
-  if (id === '') return;
-  await context.master.sessions.deleteOne({ _id: id, secret_hash: await hashSecret(secret) });
+  const token = parseRefreshToken(refreshToken);
+  if (token === undefined) return;
+  const { family_hash } = await hashesOf(token);
+  await persist(() => context.master.sessions.deleteOne({ _id: token.sessionId, family_hash }));
+}
+
+/** Ends every session of the principal, this one too, with all their tokens: the admin's epoch rises. */
+export async function logOutEverywhere(context: Context, { admin, claims }: Principal): Promise<void> {
+  const { admins, sessions } = context.master;
+  const { _id, epoch } = admin;
+  // Where it has risen since, it was raised after this was asked for, and all of them have ended.
+  await persist(() =>
+    admins.updateOne({ _id, epoch }, { $set: { updated_at: context.clock() }, $inc: { epoch: 1, version: 1 } }),
+  );
+  await persist(() => sessions.deleteMany({ admin_id: _id, epoch: { $lte: claims.epoch } }));
 }

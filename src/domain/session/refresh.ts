@@ -1,46 +1,52 @@
 import type { Context } from '../context.ts';
-import type { DomainError } from '../errors.ts';
 import { VISIBLE } from '../organization/organization.ts';
+import { persist } from '../persist.ts';
 import { invalidToken } from './authenticate.ts';
-import type { Tokens } from './session.ts';
-import { hashSecret, issueTokens, newSecret } from './session.ts';
+import { formatRefreshToken, hashesOf, parseRefreshToken, successorOf } from './refresh-token.ts';
+import type { SessionDocument, Tokens } from './session.ts';
+import { currentEpoch, isInForce, issueTokens } from './session.ts';
 
 /**
  * Trades a refresh token for fresh tokens. Each is good once: presenting a spent one means that two parties hold the
- * session, and ends it (RFC 9700, section 4.14.2).
+ * session, and ends it (RFC 9700, section 4.14.2). There is no grace for one that was spent a moment ago: a thief who
+ * comes first would keep the session unnoticed. A token that never was one of the session's ends nothing.
  * @throws {DomainError} invalid_token
  */
 export async function refreshSession(context: Context, refreshToken: string): Promise<Tokens> {
   const { sessions, organizations, admins } = context.master;
-  const [id = '', secret = ''] = refreshToken.split('.', 2);
-  const session = id === '' ? undefined : await sessions.findOne({ _id: id });
+  const token = parseRefreshToken(refreshToken);
+  if (token === undefined) throw invalidToken();
+  const { family_hash, secret_hash } = await hashesOf(token);
+  const session = await sessions.findOne({ _id: token.sessionId, family_hash });
   if (session === undefined) throw invalidToken();
 
   const [organization, admin] = await Promise.all([
     organizations.findOne({ _id: session.organization_id }),
     admins.findOne({ _id: session.admin_id, organization_id: session.organization_id }),
   ]);
-  const now = context.clock();
-  const idleSince = new Date(now.getTime() - context.settings.sessionSeconds.idle * 1000);
-  const ended =
-    organization === undefined ||
-    admin === undefined ||
-    !VISIBLE.includes(organization.status) ||
-    session.admin_epoch !== admin.epoch ||
-    session.expires_at <= now ||
-    session.last_used_at <= idleSince;
-  if (ended) throw await end(context, session._id);
+  if (organization === undefined || admin === undefined || !VISIBLE.includes(organization.status)) throw invalidToken();
+  const signedIn = { organization, admin };
+  if (session.epoch !== currentEpoch(signedIn) || !isInForce(context, session)) throw invalidToken();
 
-  const next = newSecret();
-  const { matched } = await sessions.updateOne(
-    { _id: session._id, secret_hash: await hashSecret(secret) },
-    { $set: { secret_hash: await hashSecret(next), last_used_at: now } },
+  const next = successorOf(token);
+  const { secret_hash: next_hash } = await hashesOf(next);
+  const { address, device } = context.request;
+  const { matched } = await persist(() =>
+    sessions.updateOne(
+      // Also as an earlier try of this very write left it.
+      { _id: session._id, family_hash, secret_hash: { $in: [secret_hash, next_hash] } },
+      { $set: { secret_hash: next_hash, last_used_at: context.clock(), address, device } },
+    ),
   );
-  if (matched === 0) throw await end(context, session._id);
-  return issueTokens(context, { organization, admin }, session, next);
+  if (matched === 0) {
+    await endReused(context, session);
+    throw invalidToken();
+  }
+  return issueTokens(context, signedIn, session, formatRefreshToken(next));
 }
 
-async function end(context: Context, sessionId: string): Promise<DomainError> {
-  await context.master.sessions.deleteOne({ _id: sessionId });
-  return invalidToken();
+/** Ends a session of which a spent token was presented. One that was renewed meanwhile has other tokens, and goes on. */
+async function endReused(context: Context, { _id, family_hash, organization_id }: SessionDocument): Promise<void> {
+  const ended = await persist(() => context.master.sessions.deleteOne({ _id, family_hash }));
+  if (ended === 1) context.log('warn', 'session.refresh_reused', { request_id: context.request.id, organization_id });
 }

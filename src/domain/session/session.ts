@@ -8,11 +8,21 @@ export type SessionDocument = {
   readonly _id: string;
   readonly organization_id: string;
   readonly admin_id: string;
-  /** SHA-256 of the secret in the newest refresh token, in hex. The token itself is nowhere. */
+  /**
+   * SHA-256, in hex, of the part that all refresh tokens of the family share: who presents it has held one of them.
+   * Without it a stranger who knows the session's id could end the session with a made-up token.
+   */
+  readonly family_hash: string;
+  /** SHA-256, in hex, of the secret in the newest refresh token. The token itself is nowhere. */
   readonly secret_hash: string;
-  /** The admin's epoch at sign-in: another password or email ends the session. */
-  readonly admin_epoch: number;
+  /** The epoch of the tokens (see currentEpoch): when it has risen, the session has ended. */
+  readonly epoch: number;
+  /** Where it was last used from, and by what; null where that is not known. */
+  readonly address: string | null;
+  readonly device: string | null;
+  /** When the admin last gave the password. */
   readonly signed_in_at: Date;
+  /** When it last gave tokens. */
   readonly last_used_at: Date;
   /** When it ends however much it is used. */
   readonly expires_at: Date;
@@ -33,37 +43,25 @@ export type Tokens = {
   refresh_token: string;
 };
 
-const SECRET_BYTES = 32;
-
-type SignedIn = { readonly organization: OrganizationDocument; readonly admin: AdminDocument };
+export type SignedIn = { readonly organization: OrganizationDocument; readonly admin: AdminDocument };
 
 /** The epoch that tokens of this admin carry now. */
 export const currentEpoch = ({ organization, admin }: SignedIn): number => organization.epoch + admin.epoch;
 
-/** Opens a session for an admin who gave the password at `signedInAt`, and issues its first tokens. */
-export async function openSession(context: Context, signedIn: SignedIn, signedInAt: Date): Promise<Tokens> {
-  const now = context.clock();
-  const secret = newSecret();
-  const session: SessionDocument = {
-    _id: context.newId(),
-    organization_id: signedIn.organization._id,
-    admin_id: signedIn.admin._id,
-    secret_hash: await hashSecret(secret),
-    admin_epoch: signedIn.admin.epoch,
-    signed_in_at: signedInAt,
-    last_used_at: now,
-    expires_at: new Date(now.getTime() + context.settings.sessionSeconds.absolute * 1000),
-  };
-  await context.master.sessions.insertOne(session);
-  return issueTokens(context, signedIn, session, secret);
-}
+/** Sessions used before this have been idle for too long. */
+export const idleSince = ({ clock, settings }: Context): Date =>
+  new Date(clock().getTime() - settings.sessionSeconds.idle * 1000);
 
-/** The tokens of a session whose newest refresh secret is `secret`. */
+/** Whether a session has neither reached its end nor been idle for too long. */
+export const isInForce = (context: Context, { expires_at, last_used_at }: SessionDocument): boolean =>
+  expires_at > context.clock() && last_used_at > idleSince(context);
+
+/** The tokens of a session whose newest refresh token is this one. */
 export async function issueTokens(
   context: Context,
   signedIn: SignedIn,
-  session: Pick<SessionDocument, '_id' | 'signed_in_at'>,
-  secret: string,
+  { _id, signed_in_at }: Pick<SessionDocument, '_id' | 'signed_in_at'>,
+  refreshToken: string,
 ): Promise<Tokens> {
   const { organization, admin } = signedIn;
   const access_token = await context.tokens.issue({
@@ -73,21 +71,13 @@ export async function issueTokens(
     org_id: organization._id,
     role: admin.role,
     epoch: currentEpoch(signedIn),
-    auth_time: Math.floor(session.signed_in_at.getTime() / 1000),
+    auth_time: Math.floor(signed_in_at.getTime() / 1000),
+    sid: _id,
   });
   return {
     access_token,
     token_type: 'bearer',
     expires_in: context.tokens.lifetimeSeconds,
-    refresh_token: `${session._id}.${secret}`,
+    refresh_token: refreshToken,
   };
 }
-
-/** 256 random bits, in hex. */
-export const newSecret = (): string => hex(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
-
-/** A fast hash is enough: the secret has 256 bits of its own. */
-export const hashSecret = async (secret: string): Promise<string> =>
-  hex(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(secret))));
-
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');

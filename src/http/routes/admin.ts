@@ -3,16 +3,38 @@ import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { ROLES } from '../../domain/authorization.ts';
 import { logIn } from '../../domain/session/log-in.ts';
-import { logOut } from '../../domain/session/log-out.ts';
+import { logOut, logOutEverywhere } from '../../domain/session/log-out.ts';
 import { refreshSession } from '../../domain/session/refresh.ts';
+import { endSession, listSessions } from '../../domain/session/sessions.ts';
 import { authenticated } from '../authenticated.ts';
 import type { Env } from '../env.ts';
 import { boundedBody, jsonBody } from '../json-body.ts';
-import { body, email, json, organizationName, password, problems, tokens } from '../schemas.ts';
+import {
+  body,
+  email,
+  json,
+  organizationName,
+  page,
+  pageQuery,
+  password,
+  problems,
+  timestamp,
+  tokens,
+} from '../schemas.ts';
 
 const refreshToken = z.strictObject({ refresh_token: z.string().min(1).max(256) });
 
-/** Signing in and out: /admin/login, /admin/refresh, /admin/logout, /admin/me. */
+const session = z.object({
+  session_id: z.string(),
+  device: z.string().nullable().meta({ description: 'The User-Agent that last used it.' }),
+  address: z.string().nullable().meta({ description: 'Where it was last used from.' }),
+  signed_in_at: timestamp.meta({ description: 'When the password was last given.' }),
+  last_used_at: timestamp.meta({ description: 'When it last gave tokens.' }),
+  expires_at: timestamp.meta({ description: 'When it ends however much it is used.' }),
+  current: z.boolean().meta({ description: 'Whether it is the one that asks.' }),
+});
+
+/** Signing in and out, and one's sessions: /admin/login, /refresh, /logout, /logout-all, /me, /sessions. */
 export function adminRoutes(app: OpenAPIHono<Env>): void {
   const login = createRoute({
     method: 'post',
@@ -61,6 +83,65 @@ export function adminRoutes(app: OpenAPIHono<Env>): void {
   });
   app.openapi(logout, async (c) => {
     await logOut(c.get('context'), c.req.valid('json').refresh_token);
+    return c.body(null, 204);
+  });
+
+  const logoutAll = createRoute({
+    method: 'post',
+    path: '/admin/logout-all',
+    tags: ['Admins'],
+    summary: 'End all of one’s sessions, this one too',
+    security: [{ bearer: [] }],
+    middleware: [authenticated('account.update')] as const,
+    responses: { 204: { description: 'Ended; the tokens from before have ended with them.' }, ...problems(401, 403) },
+  });
+  app.openapi(logoutAll, async (c) => {
+    await logOutEverywhere(c.get('context'), c.get('principal'));
+    return c.body(null, 204);
+  });
+
+  const sessions = createRoute({
+    method: 'get',
+    path: '/admin/sessions',
+    tags: ['Admins'],
+    summary: 'One’s sessions that are in force',
+    security: [{ bearer: [] }],
+    middleware: [authenticated('account.read')] as const,
+    request: { query: pageQuery },
+    responses: {
+      200: json('A page of them, in the order in which they began.', page(session)),
+      ...problems(401, 403, 422),
+    },
+  });
+  app.openapi(sessions, async (c) => {
+    const { items, next_cursor } = await listSessions(c.get('context'), c.get('principal'), c.req.valid('query'));
+    c.header('Cache-Control', 'no-store');
+    return c.json(
+      {
+        items: items.map(({ signed_in_at, last_used_at, expires_at, ...rest }) => ({
+          ...rest,
+          signed_in_at: signed_in_at.toISOString(),
+          last_used_at: last_used_at.toISOString(),
+          expires_at: expires_at.toISOString(),
+        })),
+        next_cursor,
+      },
+      200,
+    );
+  });
+
+  const end = createRoute({
+    method: 'delete',
+    path: '/admin/sessions',
+    tags: ['Admins'],
+    summary: 'End one of one’s sessions',
+    security: [{ bearer: [] }],
+    middleware: [authenticated('account.update')] as const,
+    request: { query: z.strictObject({ session_id: z.uuid() }) },
+    responses: { 204: { description: 'Ended, or not there.' }, ...problems(401, 403, 422) },
+  });
+  app.openapi(end, async (c) => {
+    await endSession(c.get('context'), c.get('principal'), c.req.valid('query').session_id);
     return c.body(null, 204);
   });
 

@@ -101,6 +101,7 @@ export function tokenPromises({ service, caller }: Cell): void {
         org_id: tenant.organizationId,
         epoch: expect.any(Number),
         auth_time: expect.any(Number),
+        sid: expect.any(String),
         jti: expect.any(String),
       });
       expect(Number(claims['exp']) - Number(claims['iat'])).toBe(3600);
@@ -160,14 +161,102 @@ export function tokenPromises({ service, caller }: Cell): void {
       expectProblem(await refresh('x'), 401, 'invalid_token');
     });
 
-    test('for refreshing ends with a logout', async () => {
+    test('for refreshing is traded by exactly one of ten that ask at once', async () => {
+      const { refresh_token } = (await caller().login(await caller().tenant())).json;
+      const refresh = () => caller().request('POST', '/admin/refresh', { body: { refresh_token } });
+      const answers = await Promise.all(Array.from({ length: 10 }, refresh));
+      expect(answers.map(({ status }) => status).sort()).toEqual([200, ...Array.from({ length: 9 }, () => 401)]);
+    });
+
+    test('for refreshing that was made up ends nothing', async () => {
+      const { refresh_token } = (await caller().login(await caller().tenant())).json;
+      const [id, family = ''] = refresh_token.split('.');
+      const refresh = (token: string) => caller().request('POST', '/admin/refresh', { body: { refresh_token: token } });
+      for (const made of [`${id}.${'0'.repeat(family.length)}.${'0'.repeat(64)}`, `${id}.x`, id]) {
+        expectProblem(await refresh(made), 401, 'invalid_token');
+      }
+      expect((await refresh(refresh_token)).status).toBe(200);
+    });
+
+    test('of either kind ends with a logout', async () => {
       const tenant = await caller().tenant();
-      const { refresh_token } = (await caller().login(tenant)).json;
+      const { access_token, refresh_token } = (await caller().login(tenant)).json;
       for (const _ of ['once', 'again']) {
         const answer = await caller().request('POST', '/admin/logout', { body: { refresh_token } });
         expect([answer.status, answer.text]).toEqual([204, '']);
       }
       expectProblem(await caller().request('POST', '/admin/refresh', { body: { refresh_token } }), 401);
+      expectProblem(await caller().request('GET', '/admin/me', { token: access_token }), 401, 'invalid_token');
+    });
+  });
+
+  describe('an admin’s sessions', () => {
+    const sessionsOf = async (token: string) => {
+      const { status, json, text } = await caller().request('GET', '/admin/sessions', { token });
+      expect(status, text).toBe(200);
+      return json;
+    };
+
+    test('are listed, a page at a time, with where they were used and which one asks', async () => {
+      const tenant = await caller().tenant();
+      const signIn = (device: string) =>
+        caller().request('POST', '/admin/login', {
+          body: { email: tenant.email, password: tenant.password },
+          headers: { 'User-Agent': device },
+        });
+      const [one, two] = [(await signIn('Device one')).json, (await signIn('Device two')).json];
+      const { items, next_cursor } = await sessionsOf(one.access_token);
+      expect(next_cursor).toBeNull();
+      expect(items).toMatchObject([
+        { device: 'Device one', current: true },
+        { device: 'Device two', current: false },
+      ]);
+      for (const item of items) {
+        expect(Object.keys(item).sort()).toEqual(
+          ['address', 'current', 'device', 'expires_at', 'last_used_at', 'session_id', 'signed_in_at'].sort(),
+        );
+      }
+
+      const page = (query: Record<string, string>) =>
+        caller().request('GET', '/admin/sessions', { token: two.access_token, query });
+      const first = await page({ limit: '1' });
+      expect(first.json.items).toMatchObject([{ device: 'Device one', current: false }]);
+      const second = await page({ limit: '1', cursor: first.json.next_cursor });
+      expect(second.json).toMatchObject({ items: [{ device: 'Device two', current: true }], next_cursor: null });
+      for (const query of [{ limit: '0' }, { limit: '101' }, { cursor: 'x' }, { of: 'x' }]) {
+        expectProblem(await page(query as Record<string, string>), 422, 'invalid_input');
+      }
+    });
+
+    test('end one by one, at once, and nobody ends another’s', async () => {
+      const tenant = await caller().signedInTenant();
+      const stranger = await caller().signedInTenant();
+      const other = (await caller().login(tenant)).json;
+      const { items } = await sessionsOf(tenant.token);
+      const target = items.find(({ current }: { current: boolean }) => !current).session_id;
+      const end = (token: string) =>
+        caller().request('DELETE', '/admin/sessions', { token, query: { session_id: target } });
+
+      expect((await end(stranger.token)).status).toBe(204);
+      expect((await sessionsOf(tenant.token)).items).toHaveLength(2);
+      for (const _ of ['once', 'again']) expect((await end(tenant.token)).status).toBe(204);
+      expectProblem(await caller().request('GET', '/admin/me', { token: other.access_token }), 401, 'invalid_token');
+      const refresh = { body: { refresh_token: other.refresh_token } };
+      expectProblem(await caller().request('POST', '/admin/refresh', refresh), 401, 'invalid_token');
+      expect((await sessionsOf(tenant.token)).items).toMatchObject([{ current: true }]);
+    });
+
+    test('all end with a logout from everywhere', async () => {
+      const tenant = await caller().signedInTenant();
+      const other = (await caller().login(tenant)).json;
+      expect((await caller().request('POST', '/admin/logout-all', { token: tenant.token })).status).toBe(204);
+      for (const token of [tenant.token, other.access_token]) {
+        expectProblem(await caller().request('GET', '/admin/sessions', { token }), 401, 'invalid_token');
+        expectProblem(await caller().request('POST', '/admin/logout-all', { token }), 401, 'invalid_token');
+      }
+      const refresh = { body: { refresh_token: other.refresh_token } };
+      expectProblem(await caller().request('POST', '/admin/refresh', refresh), 401, 'invalid_token');
+      expect((await sessionsOf((await caller().login(tenant)).json.access_token)).items).toHaveLength(1);
     });
   });
 

@@ -1,0 +1,45 @@
+/**
+ * Refresh tokens: `<session id>.<family>.<secret>`. The family is the same in all of a session's tokens, the secret
+ * is good once. Both are random, and only their hashes are kept.
+ */
+export type RefreshToken = { readonly sessionId: string; readonly family: string; readonly secret: string };
+
+const FAMILY_BYTES = 16;
+const SECRET_BYTES = 32;
+const FORM = /^([0-9a-f-]{36})\.([0-9a-f]{32})\.([0-9a-f]{64})$/;
+
+/** The first token of a family. */
+export const newFamily = (sessionId: string): RefreshToken => ({
+  sessionId,
+  family: randomHex(FAMILY_BYTES),
+  secret: randomHex(SECRET_BYTES),
+});
+
+/** The token that takes the place of this one. */
+export const successorOf = (token: RefreshToken): RefreshToken => ({ ...token, secret: randomHex(SECRET_BYTES) });
+
+export const formatRefreshToken = ({ sessionId, family, secret }: RefreshToken): string =>
+  `${sessionId}.${family}.${secret}`;
+
+/** The parts of what a caller presents, or undefined when it has not the form of a refresh token. */
+export function parseRefreshToken(text: string): RefreshToken | undefined {
+  const [, sessionId, family, secret] = FORM.exec(text) ?? [];
+  return sessionId !== undefined && family !== undefined && secret !== undefined
+    ? { sessionId, family, secret }
+    : undefined;
+}
+
+/** What is kept of a token. A fast hash is enough: each part has at least 128 bits of its own. */
+export async function hashesOf({
+  family,
+  secret,
+}: RefreshToken): Promise<{ family_hash: string; secret_hash: string }> {
+  return { family_hash: await sha256(family), secret_hash: await sha256(secret) };
+}
+
+const randomHex = (bytes: number): string => hex(crypto.getRandomValues(new Uint8Array(bytes)));
+
+const sha256 = async (text: string): Promise<string> =>
+  hex(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))));
+
+const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
