@@ -34,7 +34,7 @@ export async function deleteOrganization(
     removed: null,
     asked_by: claims.jti,
   };
-  const last_change = { kind: 'delete', asked_by: claims.jti, raised: 1 } as const;
+  const last_change = { kind: 'delete', operation_id: operation.id, asked_by: claims.jti, raised: 1 } as const;
   const changes = { status: 'deleting', last_change } as const;
   const deleting = await beginOperation(context, organization, operation, changes, { epoch: 1 });
   try {
@@ -56,10 +56,10 @@ export async function repeatDelete(
 ): Promise<DeleteOrganizationResult> {
   if (organizationKey(input.organization_name) !== organizationKey(claims.organization)) throw invalidToken();
   const { organizations, erasures } = context.master;
-  const [erasure, organization] = await Promise.all([
-    erasures.findOne({ _id: claims.org_id, asked_by: claims.jti }),
-    organizations.findOne({ _id: claims.org_id, 'last_change.asked_by': claims.jti, 'last_change.kind': 'delete' }),
-  ]);
+  const deleted = { _id: claims.org_id, 'last_change.asked_by': claims.jti, 'last_change.kind': 'delete' };
+  // In this order: the receipt is there before the organization is gone.
+  const organization = await organizations.findOne(deleted);
+  const erasure = await erasures.findOne({ _id: claims.org_id, asked_by: claims.jti });
   if (erasure === undefined && organization === undefined) throw invalidToken();
   return { deleted: true, organization_name: claims.organization };
 }
