@@ -55,7 +55,11 @@ export async function beginOperation(
   return begun;
 }
 
-async function whenIdle(context: Context, organization: OrganizationDocument): Promise<OrganizationDocument> {
+/**
+ * Resolves to the organization without an operation on it, and with no change since that has ended tokens.
+ * @throws {DomainError} operation_in_progress, conflict
+ */
+export async function whenIdle(context: Context, organization: OrganizationDocument): Promise<OrganizationDocument> {
   let current: OrganizationDocument | undefined = organization;
   for (let waits = 0; current?.operation; waits++) {
     if (waits === WAITS) {
@@ -87,7 +91,12 @@ export async function recoverStale(context: Context, organization: OrganizationD
   );
   if (taken === undefined) return false;
   context.log('info', 'operation.recovered', { organization_id: _id, kind: operation.kind });
-  await carryOn(context, taken);
+  try {
+    await carryOn(context, taken);
+  } catch (error) {
+    // Refused and rolled back: an answer to whoever asked for it, and to nobody else.
+    if (!(error instanceof DomainError)) throw error;
+  }
   return true;
 }
 

@@ -27,8 +27,11 @@ export type Operation =
   | {
       readonly id: string;
       readonly kind: 'rename';
-      /** `claiming`: may still be rolled back. `moving`: rolls forward. `releasing`: committed, claims to let go. */
-      readonly step: 'claiming' | 'moving' | 'releasing';
+      /**
+       * `claiming`, and `changing` the admin: may still be rolled back. `moving`: rolls forward. `releasing`: committed,
+       * claims to let go.
+       */
+      readonly step: 'claiming' | 'changing' | 'moving' | 'releasing';
       readonly from: { readonly name: string; readonly key: string; readonly collection: string };
       readonly to: { readonly name: string; readonly key: string; readonly slug: string; readonly collection: string };
       readonly admin: AdminChange | null;
@@ -67,6 +70,7 @@ export type Removed = {
 
 export type LastChange = {
   readonly kind: 'rename' | 'delete';
+  readonly operation_id: string;
   readonly asked_by: string;
   /** By how much it raised the epochs of organization and admin together. */
   readonly raised: number;

@@ -12,55 +12,86 @@ import { changedMeanwhile, nameTaken } from './refusals.ts';
 /**
  * Carries a rename on from whatever step its journal is at, until it is committed and its old claims are released, or
  * rolled back. Two instances may run it at once: each step changes the journal only from the step before.
- * @returns the organization under its new name
- * @throws {DomainError} organization_name_taken, admin_email_taken, conflict: rolled back, nothing has changed
+ * @returns the organization as the rename left it
+ * @throws {DomainError} organization_name_taken, admin_email_taken, conflict: rolled back, nothing has changed;
+ *   unavailable when another instance ended it and others have changed the organization since
  */
 export async function carryOnRename(context: Context, begun: OrganizationDocument): Promise<OrganizationDocument> {
   const operation = begun.operation;
   if (operation?.kind !== 'rename') throw changedMeanwhile();
   let organization: OrganizationDocument | undefined = begun;
+  let committed: OrganizationDocument | undefined;
   while (organization?.operation?.kind === 'rename' && organization.operation.id === operation.id) {
     const current: RenameOperation = organization.operation;
     switch (current.step) {
       case 'claiming':
         await claim(context, organization, current);
         break;
+      case 'changing':
+        await change(context, organization, current);
+        break;
       case 'moving':
-        await move(context, organization, current);
+        committed = await move(context, organization, current);
         break;
       case 'releasing':
+        committed ??= organization;
         await release(context, organization, current);
         break;
     }
     organization = await context.master.organizations.findOne({ _id: begun._id });
   }
-  if (organization === undefined || organization.key !== operation.to.key) throw changedMeanwhile();
-  return organization;
+  return committed ?? endedByOthers(begun, operation, organization);
 }
 
-/** Claims the new name and collection and changes the admin; the last step that can still be rolled back. */
+/** What became of a rename that is not under way any more, as far as it can be told. */
+function endedByOthers(
+  begun: OrganizationDocument,
+  { id }: RenameOperation,
+  organization: OrganizationDocument | undefined,
+): OrganizationDocument {
+  if (organization?.last_change?.operation_id === id) return organization;
+  // Every commit raises the epoch.
+  if (organization?.epoch === begun.epoch) throw changedMeanwhile();
+  throw new DomainError('unavailable', 'Others have changed the organization since. Look at it, and try again.');
+}
+
+/** Claims the new name and collection. */
 async function claim(context: Context, organization: OrganizationDocument, operation: RenameOperation): Promise<void> {
   const claimant = { organizationId: organization._id, operationId: operation.id };
   const { cluster, database } = organization.placement;
   const sameKey = operation.to.key === operation.from.key;
   if (!sameKey && !(await takeName(context, operation.to.key, claimant))) {
-    throw await rollBack(context, organization, operation, nameTaken());
+    await rollBack(context, organization, operation, nameTaken());
+    return;
   }
   const { collection } =
     operation.to.slug === organization.slug
       ? organization.placement
       : await claimCollection(context, { cluster, database }, operation.to.slug, claimant);
-  if (operation.admin !== null) {
-    const refusal = await changeAdmin(context, operation.id, operation.admin);
-    if (refusal !== undefined) throw await rollBack(context, organization, operation, refusal);
-  }
   await advance(context, organization, operation, {
-    $set: { 'operation.step': 'moving', 'operation.to.collection': collection },
+    $set: {
+      'operation.step': operation.admin === null ? 'moving' : 'changing',
+      'operation.to.collection': collection,
+    },
   });
 }
 
+/**
+ * Changes the admin: the last step that can still be rolled back. It has a step of its own in the journal so that
+ * nobody does it for a rename that others have rolled back.
+ */
+async function change(context: Context, organization: OrganizationDocument, operation: RenameOperation): Promise<void> {
+  const refusal = operation.admin === null ? undefined : await changeAdmin(context, operation.id, operation.admin);
+  if (refusal !== undefined) await rollBack(context, organization, operation, refusal);
+  else await advance(context, organization, operation, { $set: { 'operation.step': 'moving' } });
+}
+
 /** Renames the collection. It is ours alone, so when the new one is there, an earlier try of ours made it. */
-async function move(context: Context, organization: OrganizationDocument, operation: RenameOperation): Promise<void> {
+async function move(
+  context: Context,
+  organization: OrganizationDocument,
+  operation: RenameOperation,
+): Promise<OrganizationDocument | undefined> {
   const { cluster, database, collection: from } = { ...organization.placement, collection: operation.from.collection };
   const to = operation.to.collection;
   if (from !== to) {
@@ -72,14 +103,19 @@ async function move(context: Context, organization: OrganizationDocument, operat
       else if (!isStoreError(error, 'NamespaceExists')) throw error;
     }
   }
-  await advance(context, organization, operation, {
+  return advance(context, organization, operation, {
     $set: {
       name: operation.to.name,
       key: operation.to.key,
       slug: operation.to.slug,
       'placement.collection': to,
       status: 'active',
-      last_change: { kind: 'rename', asked_by: operation.asked_by, raised: operation.admin === null ? 1 : 2 },
+      last_change: {
+        kind: 'rename',
+        operation_id: operation.id,
+        asked_by: operation.asked_by,
+        raised: operation.admin === null ? 1 : 2,
+      },
       updated_at: context.clock(),
       'operation.step': 'releasing',
     },
@@ -96,26 +132,32 @@ async function release(
   await advance(context, organization, operation, { $set: { operation: null, lease_until: null } });
 }
 
+/** Throws the refusal when it rolled the rename back; returns when another instance was faster, whatever it did. */
 async function rollBack(
   context: Context,
   organization: OrganizationDocument,
   operation: RenameOperation,
   refusal: DomainError,
-): Promise<DomainError> {
-  await advance(context, organization, operation, { $set: { status: 'active', operation: null, lease_until: null } });
+): Promise<void> {
+  const changes = { status: 'active', operation: null, lease_until: null };
+  const rolledBack = await advance(context, organization, operation, { $set: changes });
+  if (rolledBack === undefined) return;
   await releaseClaims(context, organization._id);
-  return refusal;
+  throw refusal;
 }
 
-/** One conditional write on the journal. When another instance was faster, there is nothing left to write. */
-async function advance(
+/**
+ * One conditional write on the journal.
+ * @returns the organization after it; undefined when another instance, or an earlier try of ours, was faster
+ */
+function advance(
   context: Context,
   organization: OrganizationDocument,
   operation: RenameOperation,
   update: { $set: Record<string, Value>; $inc?: { epoch: 1 } },
-): Promise<void> {
-  await persist(() =>
-    context.master.organizations.updateOne(
+): Promise<OrganizationDocument | undefined> {
+  return persist(() =>
+    context.master.organizations.findOneAndUpdate(
       { _id: organization._id, 'operation.id': operation.id, 'operation.step': operation.step },
       { ...update, $inc: { version: 1, ...update.$inc } },
     ),
@@ -123,7 +165,8 @@ async function advance(
 }
 
 /**
- * Changes an admin as of the version that the change was made for, once for an operation.
+ * Changes an admin as of the version that the change was made for, once for an operation. One that is refused can
+ * never be made by another instance later.
  * @returns why it cannot be, or undefined when it is done
  */
 export async function changeAdmin(
@@ -132,6 +175,7 @@ export async function changeAdmin(
   { admin_id, version, set }: AdminChange,
 ): Promise<DomainError | undefined> {
   const { admins } = context.master;
+  let refusal = changedMeanwhile();
   try {
     const { matched } = await persist(() =>
       admins.updateOne(
@@ -142,8 +186,12 @@ export async function changeAdmin(
     if (matched === 1) return undefined;
   } catch (error) {
     if (!isStoreError(error, 'DuplicateKey')) throw error;
-    return new DomainError('admin_email_taken', 'Another admin of this organization has that email. Use another one.');
+    refusal = new DomainError(
+      'admin_email_taken',
+      'Another admin of this organization has that email. Use another one.',
+    );
+    await persist(() => admins.updateOne({ _id: admin_id, version }, { $inc: { version: 1 } }));
   }
   const admin = await admins.findOne({ _id: admin_id });
-  return admin?.changed_by === operationId ? undefined : changedMeanwhile();
+  return admin?.changed_by === operationId ? undefined : refusal;
 }

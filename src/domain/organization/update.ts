@@ -7,13 +7,14 @@ import type { AccessClaims } from '../session/access-token.ts';
 import type { Principal } from '../session/authenticate.ts';
 import { invalidToken } from '../session/authenticate.ts';
 import { renewSession } from '../session/open-session.ts';
-import type { Tokens } from '../session/session.ts';
+import type { SignedIn, Tokens } from '../session/session.ts';
 import { currentEpoch } from '../session/session.ts';
-import { beginOperation } from './lifecycle.ts';
+import { beginOperation, whenIdle } from './lifecycle.ts';
 import type { OrganizationName } from './name.ts';
 import { organizationKey, parseOrganizationName } from './name.ts';
 import type { AdminChange, OrganizationDocument, OrganizationMetadata, RenameOperation } from './organization.ts';
 import { organizationMetadata, VISIBLE } from './organization.ts';
+import { changedMeanwhile } from './refusals.ts';
 import { carryOnRename, changeAdmin } from './rename.ts';
 
 export type UpdateOrganizationInput = {
@@ -41,6 +42,7 @@ export async function updateOrganization(
   const operationId = context.newId();
   const change = await adminChange(context, principal, input);
   let updated = organization;
+  let raised = 0;
   if (newName !== undefined && newName.name !== organization.name) {
     const operation: RenameOperation = {
       id: operationId,
@@ -55,11 +57,17 @@ export async function updateOrganization(
       context,
       await beginOperation(context, organization, operation, { status: 'renaming' }),
     );
+    raised = 1;
   } else if (change !== null) {
+    await whenNoOtherChanges(context, organization);
     const refusal = await changeAdmin(context, operationId, change);
     if (refusal !== undefined) throw refusal;
   }
-  return { ...organizationMetadata(updated), ...(await freshTokens(context, principal, updated, signedInAt)) };
+  const tokens = await freshTokens(context, principal, signedInAt, {
+    organization: { ...updated, epoch: organization.epoch + raised },
+    admin: { ...principal.admin, epoch: principal.admin.epoch + (change === null ? 0 : 1) },
+  });
+  return { ...organizationMetadata(updated), ...tokens };
 }
 
 /**
@@ -85,7 +93,7 @@ export function checkUpdate(
 
 /**
  * The answer to a rename that is asked for again with the token that did it, after its reply was lost.
- * @throws {DomainError} invalid_token when it was another rename, or anything has ended that reply's tokens since
+ * @throws {DomainError} invalid_token when it was another change, or anything has ended that reply's tokens since
  */
 export async function repeatUpdate(
   context: Context,
@@ -105,10 +113,24 @@ export async function repeatUpdate(
     last_change?.kind === 'rename' &&
     last_change.asked_by === claims.jti &&
     currentEpoch({ organization, admin }) === claims.epoch + last_change.raised &&
-    parseOrganizationName(input.new_organization_name, 'new_organization_name').name === name;
+    parseOrganizationName(input.new_organization_name, 'new_organization_name').name === name &&
+    (last_change.raised === 2) === (input.email !== undefined || input.password !== undefined) &&
+    (input.email ?? admin.email) === admin.email &&
+    (input.password === undefined || (await context.passwords.verify(input.password, admin.password_hash)));
   if (!same) throw invalidToken();
   const tokens = await renewSession(context, { organization, admin }, claims.sid, new Date(claims.auth_time * 1000));
   return { ...organizationMetadata(organization), ...tokens };
+}
+
+/**
+ * Waits for a rename that may have changed the admin: until it is committed, what it did to the admin must stay to be
+ * seen. The organization is read after the admin was, so a rename that the admin's version knows of is found.
+ * @throws {DomainError} operation_in_progress, conflict
+ */
+async function whenNoOtherChanges(context: Context, organization: OrganizationDocument): Promise<void> {
+  const current = await context.master.organizations.findOne({ _id: organization._id });
+  if (current === undefined || current.epoch !== organization.epoch) throw changedMeanwhile();
+  await whenIdle(context, current);
 }
 
 /**
@@ -148,14 +170,18 @@ async function adminChange(
   return { admin_id: admin._id, version: admin.version, set };
 }
 
-/** The principal's old tokens have ended where something changed: the answer brings new ones. */
+/**
+ * The principal's old tokens have ended where something changed: the answer brings new ones. They are of the epochs
+ * that this change made: what another change has ended meanwhile, another password say, does not begin anew.
+ */
 async function freshTokens(
   context: Context,
-  principal: Principal,
-  organization: OrganizationDocument,
+  { session }: Principal,
   signedInAt: Date,
+  { organization, admin }: SignedIn,
 ): Promise<Tokens> {
-  const admin = await context.master.admins.findOne({ _id: principal.admin._id });
-  if (admin === undefined) throw invalidToken();
-  return renewSession(context, { organization, admin }, principal.session._id, signedInAt);
+  const current = await context.master.admins.findOne({ _id: admin._id });
+  if (current === undefined) throw invalidToken();
+  const asChanged = { organization, admin: { ...current, epoch: admin.epoch } };
+  return renewSession(context, asChanged, session._id, signedInAt);
 }
