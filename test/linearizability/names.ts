@@ -233,14 +233,11 @@ function update(world: World, request: Request & { kind: 'update' }): Next[] {
   if (progress === undefined) return authorize(world, organization, token, () => isRepeatOf(organization, call));
   const [where = '', epoch] = progress.split(': ');
   if (where === 'refused') return isRepeatOf(organization, call) ? [] : done();
-  // The answer's tokens could not be made any more.
-  if (where === 'changed') return organization.status === 'active' ? [] : done();
   if (reply?.code === 'organization_name_taken') {
     return where === 'authorized' && name !== undefined ? taken(world, organization, name) : [];
   }
-  if (reply !== undefined && reply.code !== 'ok' && reply.code !== 'invalid_token') return [];
+  if (reply !== undefined && reply.code !== 'ok') return [];
 
-  const last = reply?.code === 'invalid_token' ? (next: Names) => at('changed', next) : done;
   const organizationEpoch = Number(epoch);
   if (where === 'authorized' && changesAdmin) {
     if (organization.adminEpoch !== token.epoch - organizationEpoch) return [];
@@ -250,11 +247,11 @@ function update(world: World, request: Request & { kind: 'update' }): Next[] {
       password: password ?? organization.password,
       adminEpoch: organization.adminEpoch + 1,
     });
-    return name === undefined ? last(changed) : at(`admin changed: ${epoch}`, changed);
+    return name === undefined ? done(changed) : at(`admin changed: ${epoch}`, changed);
   }
   const asAuthorized = organization.status === 'active' && organization.organizationEpoch === organizationEpoch;
   if (name === undefined || !asAuthorized || !isFree(state, keyOf(name), organization.id)) return [];
-  return last(replace(state, renamed(world, organization, name, raised)));
+  return done(replace(state, renamed(world, organization, name, raised)));
 }
 
 /** The first step of a change: its token is good, or it is not, or it ended by this very change. */

@@ -7,7 +7,7 @@ import type { AccessClaims } from '../session/access-token.ts';
 import type { Principal } from '../session/authenticate.ts';
 import { invalidToken } from '../session/authenticate.ts';
 import { renewSession } from '../session/open-session.ts';
-import type { SignedIn, Tokens } from '../session/session.ts';
+import type { Tokens } from '../session/session.ts';
 import { currentEpoch } from '../session/session.ts';
 import { beginOperation, whenIdle } from './lifecycle.ts';
 import type { OrganizationName } from './name.ts';
@@ -36,7 +36,7 @@ export async function updateOrganization(
   principal: Principal,
   input: UpdateOrganizationInput,
 ): Promise<OrganizationMetadata & Tokens> {
-  const { organization } = principal;
+  const { organization, admin, session } = principal;
   const newName = checkUpdate(principal, input);
   const signedInAt = await signIn(context, principal, input);
   const operationId = context.newId();
@@ -63,10 +63,13 @@ export async function updateOrganization(
     const refusal = await changeAdmin(context, operationId, change);
     if (refusal !== undefined) throw refusal;
   }
-  const tokens = await freshTokens(context, principal, signedInAt, {
+  // The old tokens have ended where something changed. The new ones are of the epochs that this change made: what another
+  // change has ended meanwhile, another password say, does not begin anew.
+  const changed = {
     organization: { ...updated, epoch: organization.epoch + raised },
-    admin: { ...principal.admin, epoch: principal.admin.epoch + (change === null ? 0 : 1) },
-  });
+    admin: { ...admin, email: input.email ?? admin.email, epoch: admin.epoch + (change === null ? 0 : 1) },
+  };
+  const tokens = await renewSession(context, changed, session._id, signedInAt);
   return { ...organizationMetadata(updated), ...tokens };
 }
 
@@ -168,20 +171,4 @@ async function adminChange(
   }
   if (password !== undefined) set['password_hash'] = await context.passwords.hash(password);
   return { admin_id: admin._id, version: admin.version, set };
-}
-
-/**
- * The principal's old tokens have ended where something changed: the answer brings new ones. They are of the epochs
- * that this change made: what another change has ended meanwhile, another password say, does not begin anew.
- */
-async function freshTokens(
-  context: Context,
-  { session }: Principal,
-  signedInAt: Date,
-  { organization, admin }: SignedIn,
-): Promise<Tokens> {
-  const current = await context.master.admins.findOne({ _id: admin._id });
-  if (current === undefined) throw invalidToken();
-  const asChanged = { organization, admin: { ...current, epoch: admin.epoch } };
-  return renewSession(context, asChanged, session._id, signedInAt);
 }

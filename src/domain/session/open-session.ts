@@ -1,6 +1,5 @@
 import type { Context } from '../context.ts';
 import { persist } from '../persist.ts';
-import { invalidToken } from './authenticate.ts';
 import { formatRefreshToken, hashesOf, newFamily } from './refresh-token.ts';
 import type { SessionDocument, SignedIn, Tokens } from './session.ts';
 import { currentEpoch, issueTokens } from './session.ts';
@@ -34,8 +33,8 @@ export async function openSession(context: Context, signedIn: SignedIn, signedIn
 
 /**
  * Carries a session over a change that ended its tokens: the same session with a family of tokens of its own. What was
- * issued before is worth nothing, and presenting it ends nothing. The admin's other sessions have ended.
- * @throws {DomainError} invalid_token when the session was ended meanwhile
+ * issued before is worth nothing, and presenting it ends nothing. The admin's other sessions have ended. Where another
+ * change has ended this one meanwhile, so are the tokens that come of it.
  */
 export async function renewSession(
   context: Context,
@@ -52,8 +51,8 @@ export async function renewSession(
     last_used_at: context.clock(),
   };
   const own = { admin_id: signedIn.admin._id, organization_id: signedIn.organization._id };
-  const { matched } = await persist(() => sessions.updateOne({ _id: sessionId, ...own }, { $set: changes }));
-  if (matched === 0) throw invalidToken();
+  const notLater = { epoch: { $lte: changes.epoch } };
+  await persist(() => sessions.updateOne({ _id: sessionId, ...own, ...notLater }, { $set: changes }));
   await sessions.deleteMany({ ...own, epoch: { $lt: changes.epoch } });
   return issueTokens(context, signedIn, { _id: sessionId, signed_in_at: signedInAt }, formatRefreshToken(token));
 }
