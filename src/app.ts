@@ -12,6 +12,7 @@ import { adminRoutes } from './http/routes/admin.ts';
 import { healthRoutes } from './http/routes/health.ts';
 import { memberRoutes } from './http/routes/members.ts';
 import { organizationRoutes } from './http/routes/org.ts';
+import { wellKnownRoutes } from './http/routes/well-known.ts';
 import type { Services } from './services.ts';
 
 const REQUEST_ID_LENGTH = 64;
@@ -34,6 +35,7 @@ export function createApp(services: Services, getConnInfo: GetConnInfo): OpenAPI
   app.onError((error, c) => problemOf(c, error));
 
   healthRoutes(app, services.checkReady);
+  wellKnownRoutes(app);
   app.use('/org/*', prepared(services));
   app.use('/admin/*', prepared(services));
   organizationRoutes(app);

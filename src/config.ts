@@ -1,4 +1,7 @@
 import * as z from 'zod';
+import type { KeyAlgorithm } from './platform/key-ring.ts';
+import { HOW_TO_MAKE, KEY_ALGORITHMS } from './platform/key-ring.ts';
+import { FILE_REFERENCE } from './platform/secrets.ts';
 
 /** The environment as every runtime can give it: names to text. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -26,11 +29,14 @@ const schema = z.object({
   TENANTS_DB: databaseName.optional(),
   JWT_SECRET: text
     .refine(
-      (secret) => new TextEncoder().encode(secret).byteLength >= MIN_SECRET_BYTES,
+      (secret) => secret.startsWith(FILE_REFERENCE) || new TextEncoder().encode(secret).byteLength >= MIN_SECRET_BYTES,
       `has at least ${MIN_SECRET_BYTES} bytes. ${SECRET_ADVICE}`,
     )
     .optional(),
-  JWT_ALGORITHM: z.enum(['HS256', 'HS384', 'HS512'], 'is HS256, HS384 or HS512').default('HS256'),
+  JWT_KEYS: text.optional(),
+  JWT_ALGORITHM: z.enum(KEY_ALGORITHMS, 'is HS256, HS384, HS512, ES256 or EdDSA').default('HS256'),
+  JWT_ISSUER: text.default('tenantry'),
+  JWT_AUDIENCE: text.default('tenantry'),
   JWT_EXP_MINUTES: integer(1, 1440).default(60),
   SESSION_DAYS: integer(1, 366).default(30),
   SESSION_IDLE_DAYS: integer(1, 366).default(7),
@@ -47,8 +53,6 @@ const schema = z.object({
   RECONCILE_MS: integer(100, 600_000).default(15_000),
 });
 
-type Variables = z.infer<typeof schema>;
-
 /** The service's configuration: parsed once, handed in, never read from the environment again. */
 export type Config = {
   /** Undefined: the embedded store, in `dataDir`. */
@@ -59,7 +63,12 @@ export type Config = {
   readonly jwt: {
     /** Undefined only with the embedded store: the platform then makes one and keeps it beside the data. */
     readonly secret: string | undefined;
-    readonly algorithm: Variables['JWT_ALGORITHM'];
+    /** A JWK Set, or what refers to it; undefined: the secret is the only key. */
+    readonly keys: string | undefined;
+    /** Of the key in `secret`; the keys in `keys` each have their own. */
+    readonly algorithm: KeyAlgorithm;
+    readonly issuer: string;
+    readonly audience: string;
     readonly lifetimeSeconds: number;
   };
   /** How long a session lasts at most, and unused, in seconds. */
@@ -109,8 +118,19 @@ export function parseConfig(environment: Environment): Config {
   const problems = parsed.success
     ? []
     : parsed.error.issues.map((issue) => `${String(issue.path[0])} ${issue.message.replace(/^Invalid input: /, '')}.`);
-  if ('MONGO_URI' in given && !('JWT_SECRET' in given)) {
-    problems.push(`JWT_SECRET is missing, and MONGO_URI is set. ${SECRET_ADVICE}`);
+  if (!('JWT_SECRET' in given)) {
+    const { JWT_ALGORITHM: algorithm = 'HS256' } = parsed.data ?? {};
+    if ('MONGO_URI' in given && 'JWT_KEYS' in given) {
+      problems.push(
+        `JWT_SECRET is missing: beside JWT_KEYS, it keys the hashes that instances share. ${SECRET_ADVICE}`,
+      );
+    } else if ('MONGO_URI' in given) {
+      problems.push(`JWT_SECRET is missing, and MONGO_URI is set. Make one with: ${HOW_TO_MAKE[algorithm]}`);
+    } else if (!('JWT_KEYS' in given) && !algorithm.startsWith('HS')) {
+      problems.push(
+        `JWT_SECRET is missing, and JWT_ALGORITHM is ${algorithm}. Make one with: ${HOW_TO_MAKE[algorithm]}`,
+      );
+    }
   }
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
 
@@ -121,7 +141,10 @@ export function parseConfig(environment: Environment): Config {
     tenantsDatabase: variables.TENANTS_DB ?? variables.MASTER_DB,
     jwt: {
       secret: variables.JWT_SECRET,
+      keys: variables.JWT_KEYS,
       algorithm: variables.JWT_ALGORITHM,
+      issuer: variables.JWT_ISSUER,
+      audience: variables.JWT_AUDIENCE,
       lifetimeSeconds: variables.JWT_EXP_MINUTES * 60,
     },
     sessionSeconds: { absolute: variables.SESSION_DAYS * DAY_SECONDS, idle: variables.SESSION_IDLE_DAYS * DAY_SECONDS },

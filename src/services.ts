@@ -5,6 +5,8 @@ import { DomainError } from './domain/errors.ts';
 import { openMaster, prepareMaster } from './domain/master.ts';
 import { reconcile } from './domain/organization/reconcile.ts';
 import { createAccessTokens } from './platform/access-token.ts';
+import type { KeyRings } from './platform/key-rings.ts';
+import { createSecretKeyRings } from './platform/key-rings.ts';
 import { createKeyedHash } from './platform/keyed-hash.ts';
 import type { Hasher } from './platform/password.ts';
 import { HasherBusyError } from './platform/password.ts';
@@ -20,8 +22,10 @@ const MAIN_CLUSTER = 'main';
 export type Platform = {
   readonly executor: Executor;
   readonly hasher: Hasher;
-  /** The signing secret: JWT_SECRET, or the one kept beside the embedded store's data. */
+  /** JWT_SECRET, or the one kept beside the embedded store's data: hashes are keyed with it, and tokens signed. */
   readonly jwtSecret: string;
+  /** What tokens are signed with instead: the keys of JWT_KEYS. */
+  readonly keys?: KeyRings;
   readonly log: Log;
 };
 
@@ -42,12 +46,13 @@ export function createServices(config: Config, platform: Platform): Services {
   const store = createStore(platform.executor);
   const clock = () => new Date();
   const newId = () => uuidv7();
+  const keys = platform.keys ?? createSecretKeyRings(platform.jwtSecret, config.jwt.algorithm);
   const context: Context = {
     request: { id: 'service', address: null, device: null },
     master: openMaster(store, config.masterDatabase),
     clusters: () => store,
     passwords: createPasswords(platform.hasher),
-    tokens: createAccessTokens({ ...config.jwt, secret: platform.jwtSecret, clock, newId }),
+    tokens: createAccessTokens({ ...config.jwt, keys, clock, newId }),
     clock,
     keyedHash: createKeyedHash(platform.jwtSecret),
     wait: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),

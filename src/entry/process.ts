@@ -5,12 +5,14 @@ import type { Log } from '../domain/context.ts';
 import { keptSecret } from '../platform/kept-secret.ts';
 import { createLog } from '../platform/log.ts';
 import type { Hasher } from '../platform/password.ts';
+import { createFileSecrets } from '../platform/secrets-file.ts';
 import { openSqliteFile } from '../platform/sqlite-node.ts';
 import type { Services } from '../services.ts';
 import { createServices } from '../services.ts';
 import { createMongoExecutor } from '../store/mongo.ts';
 import type { Executor } from '../store/port.ts';
 import { createSqliteExecutor } from '../store/sqlite.ts';
+import { openTokenKeys } from './token-keys.ts';
 
 /** How long a stop waits for the requests under way, in milliseconds. */
 const STOP_MS = 10_000;
@@ -29,8 +31,11 @@ Without MONGO_URI it runs on an embedded store in DATA_DIR. Its variables, and w
   MONGO_URI           mongodb://... (the embedded store)
   MASTER_DB           the master database (master_db)
   TENANTS_DB          the tenants' database (that of MASTER_DB)
-  JWT_SECRET          at least 32 bytes; needed with MONGO_URI (one kept in DATA_DIR)
-  JWT_ALGORITHM       HS256, HS384 or HS512 (HS256)
+  JWT_SECRET          at least 32 bytes, or file:PATH; needed with MONGO_URI (one kept in DATA_DIR)
+  JWT_ALGORITHM       HS256, HS384, HS512, or ES256 or EdDSA with a private key as JWT_SECRET (HS256)
+  JWT_KEYS            a JWK Set, or file:PATH of one that is read again when it changes (JWT_SECRET alone)
+  JWT_ISSUER          the issuer in access tokens (tenantry)
+  JWT_AUDIENCE        the audience in access tokens (tenantry)
   JWT_EXP_MINUTES     how long an access token lasts (60)
   SESSION_DAYS        how long a session lasts (30)
   SESSION_IDLE_DAYS   how long a session lasts unused (7)
@@ -67,7 +72,7 @@ export async function runProcess(
     const services = createServices(config, {
       executor: openExecutor(config),
       hasher: createHasher(config),
-      jwtSecret: config.jwt.secret ?? secretOf(config, log),
+      ...(await openTokenKeys(config, createFileSecrets(), () => secretOf(config, log), log)),
       log,
     });
     const server = await listen(services, config);

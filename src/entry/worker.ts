@@ -4,10 +4,12 @@ import type { Environment } from '../config.ts';
 import { ConfigError, parseConfig } from '../config.ts';
 import { createLog } from '../platform/log.ts';
 import { createWorkerHasher } from '../platform/password-worker.ts';
+import { createPlainSecrets } from '../platform/secrets.ts';
 import type { Services } from '../services.ts';
 import { createServices } from '../services.ts';
 import type { GatewayNamespace } from '../store/gateway.ts';
 import { createGatewayExecutor } from '../store/gateway.ts';
+import { openTokenKeys } from './token-keys.ts';
 
 export { StoreGateway } from './store-gateway.ts';
 
@@ -58,10 +60,10 @@ async function start(env: Bindings): Promise<Running> {
     backend: config.mongoUri === undefined ? 'sqlite' : 'mongo',
     objects: config.gatewayObjects,
   });
-  const jwtSecret =
-    config.jwt.secret ?? (await env.STORE_GATEWAY.getByName(`sqlite:${config.masterDatabase}`).secret());
+  const keptSecret = () => env.STORE_GATEWAY.getByName(`sqlite:${config.masterDatabase}`).secret();
+  const tokenKeys = await openTokenKeys(config, createPlainSecrets(), keptSecret, log);
   const hasher = createWorkerHasher({ cost: config.bcryptCost });
-  const services = createServices(config, { executor, hasher, jwtSecret, log });
+  const services = createServices(config, { executor, hasher, ...tokenKeys, log });
   return { app: createApp(services, getConnInfo), services };
 }
 

@@ -1,18 +1,15 @@
-import type { webcrypto } from 'node:crypto';
-import { sign, verify } from 'hono/jwt';
+import { decode, sign, verify } from 'hono/jwt';
 import * as z from 'zod';
 import { ROLES } from '../domain/authorization.ts';
 import type { AccessTokens } from '../domain/session/access-token.ts';
-
-const ISSUER = 'tenantry';
-const AUDIENCE = 'tenantry';
+import type { KeyRings } from './key-rings.ts';
 
 /** Clocks of instances may differ by this much, in seconds. */
 const SKEW_SECONDS = 5;
 
-const DIGESTS = { HS256: 'SHA-256', HS384: 'SHA-384', HS512: 'SHA-512' } as const;
-
 const seconds = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+
+const headerSchema = z.object({ kid: z.string() });
 
 /** hono/jwt checks the signature; what a token must say to be one of ours is checked here. */
 const claimsSchema = z.object({
@@ -24,36 +21,33 @@ const claimsSchema = z.object({
   role: z.enum(ROLES),
   epoch: seconds,
   auth_time: seconds,
-  iss: z.literal(ISSUER),
-  aud: z.literal(AUDIENCE),
+  iss: z.string(),
+  aud: z.string(),
   iat: seconds,
+  nbf: seconds.optional(),
   exp: seconds,
   sid: z.string(),
   jti: z.string(),
 });
 
 export type AccessTokenOptions = {
-  readonly secret: string;
-  readonly algorithm: keyof typeof DIGESTS;
+  readonly keys: KeyRings;
+  readonly issuer: string;
+  readonly audience: string;
   readonly lifetimeSeconds: number;
   readonly clock: () => Date;
   readonly newId: () => string;
 };
 
-/** Access tokens as JWTs (RFC 7519) under one secret, with the algorithm fixed by configuration (RFC 8725, 3.1). */
+/** Access tokens as JWTs (RFC 7519) under a ring of keys, each with an algorithm of its own (RFC 8725, section 3.1). */
 export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
-  const { algorithm, lifetimeSeconds } = options;
+  const { keys, issuer, audience, lifetimeSeconds } = options;
   const now = () => Math.floor(options.clock().getTime() / 1000);
-  let imported: Promise<webcrypto.CryptoKey> | undefined;
-  const key = () => {
-    imported ??= crypto.subtle.importKey(
-      'raw',
-      new TextEncoder().encode(options.secret),
-      { name: 'HMAC', hash: DIGESTS[algorithm] },
-      false,
-      ['sign', 'verify'],
-    );
-    return imported;
+
+  /** The key that a token names, also when it has just been added. */
+  const keyOf = async (token: string) => {
+    const { kid } = headerSchema.parse(decode(token).header);
+    return (await keys.current()).keys.get(kid) ?? (await keys.fresh()).keys.get(kid);
   };
 
   return {
@@ -63,28 +57,37 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
       const payload = {
         ...claims,
         sub: claims.admin_id,
-        iss: ISSUER,
-        aud: AUDIENCE,
+        iss: issuer,
+        aud: audience,
         iat,
         exp: iat + lifetimeSeconds,
         jti: options.newId(),
       };
-      return sign(payload, await key(), algorithm);
+      const { signing } = (await keys.current()).current;
+      return sign(payload, signing, signing.alg);
     },
     verify: async (token) => {
       let payload: unknown;
       try {
+        const key = await keyOf(token);
+        if (key === undefined) return undefined;
         // Times are compared below, with the clock that the service was given.
-        payload = await verify(token, await key(), { alg: algorithm, exp: false, iat: false, nbf: false });
+        payload = await verify(token, key.verifying, { alg: key.algorithm, exp: false, iat: false, nbf: false });
       } catch {
         // hono/jwt's messages hold the token: nothing of them goes any further.
         return undefined;
       }
       const claims = claimsSchema.safeParse(payload);
       if (!claims.success) return undefined;
-      const { iat, exp, sub, admin_id } = claims.data;
-      const inForce = exp > now() && iat <= now() + SKEW_SECONDS && exp - iat <= lifetimeSeconds && sub === admin_id;
-      return inForce ? claims.data : undefined;
+      const { iss, aud, iat, nbf, exp, sub, admin_id } = claims.data;
+      const latest = now() + SKEW_SECONDS;
+      const ours = iss === issuer && aud === audience && sub === admin_id;
+      const inForce = exp > now() && iat <= latest && (nbf ?? 0) <= latest && exp - iat <= lifetimeSeconds;
+      return ours && inForce ? claims.data : undefined;
+    },
+    publicKeys: async () => {
+      const ring = await keys.current();
+      return [...ring.keys.values()].flatMap(({ published }) => (published === undefined ? [] : [published]));
     },
   };
 }

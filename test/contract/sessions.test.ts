@@ -232,13 +232,13 @@ describe.each(Object.entries(stores))('sessions on %s', (_, open) => {
     },
   );
 
-  promise('a change by a session that was ended meanwhile gives no tokens', async () => {
+  promise('a change by a session that was ended meanwhile gives no tokens that are good', async () => {
     const account = await newAccount();
     const tokens = await signIn(account);
     const principal = await principalOf(tokens);
     await logOut(context, tokens.refresh_token);
     const change = { new_organization_name: `${account.organization_name} 2` };
-    await expect(updateOrganization(context, principal, change)).rejects.toMatchObject({ code: 'invalid_token' });
+    await expectEnded(await updateOrganization(context, principal, change));
   });
 
   promise('a deleted organization’s tokens end, also when another takes its name', async () => {

@@ -54,6 +54,16 @@ describe('the configuration', () => {
     expect(problemsOf({ MONGO_URI: 'mongodb://127.0.0.1', JWT_SECRET: SECRET })).toEqual([]);
   });
 
+  test('wants a private key with an algorithm that signs with one, and a secret beside the keys', () => {
+    const [problem, ...others] = problemsOf({ JWT_ALGORITHM: 'EdDSA' });
+    expect(others).toEqual([]);
+    expect(problem).toMatch(/^JWT_SECRET .*openssl genpkey -algorithm ed25519/);
+    expect(problemsOf({ JWT_ALGORITHM: 'EdDSA', JWT_KEYS: 'file:keys.json' })).toEqual([]);
+    const shared = { MONGO_URI: 'mongodb://127.0.0.1', JWT_KEYS: 'file:keys.json' };
+    expect(problemsOf(shared)).toEqual([expect.stringMatching(/^JWT_SECRET .*openssl rand/)]);
+    expect(problemsOf({ ...shared, JWT_SECRET: 'file:secret' })).toEqual([]);
+  });
+
   test('counts a secret in bytes', () => {
     expect(problemsOf({ JWT_SECRET: 'x'.repeat(31) })).toHaveLength(1);
     expect(problemsOf({ JWT_SECRET: 'é'.repeat(16) })).toEqual([]);

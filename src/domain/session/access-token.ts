@@ -18,6 +18,8 @@ export type AccessClaims = {
   readonly jti: string;
 };
 
+export type PublicKey = { readonly [member: string]: string };
+
 /** The port for access tokens. */
 export type AccessTokens = {
   readonly lifetimeSeconds: number;
@@ -25,4 +27,6 @@ export type AccessTokens = {
   issue(claims: Omit<AccessClaims, 'jti'>): Promise<string>;
   /** What the token says, or undefined when it is not one of ours in force. Never throws for a bad token. */
   verify(token: string): Promise<AccessClaims | undefined>;
+  /** The public keys that others can check tokens with, as JWKs (RFC 7517); none where they are shared secrets. */
+  publicKeys(): Promise<readonly PublicKey[]>;
 };

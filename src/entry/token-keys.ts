@@ -1,0 +1,38 @@
+import type { Config } from '../config.ts';
+import { ConfigError } from '../config.ts';
+import type { Log } from '../domain/context.ts';
+import { KeyError } from '../platform/key-ring.ts';
+import type { KeyRings } from '../platform/key-rings.ts';
+import { createSecretKeyRings, openKeyRings } from '../platform/key-rings.ts';
+import type { SecretsSource } from '../platform/secrets.ts';
+import { SecretUnavailableError } from '../platform/secrets.ts';
+
+/**
+ * The secret that hashes are keyed with, and the keys of tokens, both tried out.
+ * @param keptSecret the one that is kept beside the embedded store's data, for when JWT_SECRET is not set
+ * @throws {ConfigError} naming the variable that cannot be used, and the mend
+ */
+export async function openTokenKeys(
+  { jwt }: Config,
+  secrets: SecretsSource,
+  keptSecret: () => string | Promise<string>,
+  log: Log,
+): Promise<{ jwtSecret: string; keys: KeyRings }> {
+  const { secret, keys: keySet, algorithm } = jwt;
+  const jwtSecret = secret === undefined ? await keptSecret() : await usable('JWT_SECRET', () => secrets.read(secret));
+  if (keySet !== undefined) {
+    return { jwtSecret, keys: await usable('JWT_KEYS', () => openKeyRings(keySet, secrets, log)) };
+  }
+  const keys = createSecretKeyRings(jwtSecret, algorithm);
+  await usable('JWT_SECRET', () => keys.current());
+  return { jwtSecret, keys };
+}
+
+async function usable<T>(variable: string, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    if (!(error instanceof KeyError || error instanceof SecretUnavailableError)) throw error;
+    throw new ConfigError([`${variable} ${error.message}.`]);
+  }
+}
