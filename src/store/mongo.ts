@@ -130,6 +130,7 @@ export function createMongoExecutor({ uri, timeoutMs }: MongoOptions): Executor 
   return {
     execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
       try {
+        await client.connect();
         const run = () => handlers[command.op as O](command);
         return CONDITIONAL_WRITES.has(command.op) ? await turns(command, run) : await run();
       } catch (error) {
@@ -162,9 +163,12 @@ function createTurns(client: () => MongoClient) {
   };
 }
 
+type LazyClient = (() => MongoClient) & { connect(): Promise<void>; close(): Promise<void> };
+
 /** A client that is made when it is first needed, so that a wrong address is an error of a command, not of an import. */
-function connectLazily(uri: string, timeoutMs: number): (() => MongoClient) & { close(): Promise<void> } {
+function connectLazily(uri: string, timeoutMs: number): LazyClient {
   let client: MongoClient | undefined;
+  let connected: Promise<unknown> | undefined;
   let closed = false;
   const options: MongoClientOptions = {
     appName: 'tenantry',
@@ -184,6 +188,16 @@ function connectLazily(uri: string, timeoutMs: number): (() => MongoClient) & { 
     return client;
   };
   return Object.assign(get, {
+    // Left to itself, the driver tries its first connection once, and is closed for good when the server is away then.
+    connect: async () => {
+      connected ??= get()
+        .connect()
+        .catch((error: unknown) => {
+          connected = undefined;
+          throw error;
+        });
+      await connected;
+    },
     close: async () => {
       closed = true;
       await client?.close();
