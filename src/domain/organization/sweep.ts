@@ -23,7 +23,7 @@ export async function sweep(context: Context, claim: ClaimDocument): Promise<voi
   if (claim.placement === null || claim.until === null) return;
   const { cluster, database, collection } = claim.placement;
   const tenants = context.clusters(cluster).database(database);
-  const { organizations, claims } = context.master;
+  const { organizations, claims, sessions } = context.master;
   const owner = await organizations.findOne({ _id: claim.organization_id });
   const over = claim.until <= context.clock();
   const revived = (await tenants.listCollections(collection)).includes(collection);
@@ -33,6 +33,8 @@ export async function sweep(context: Context, claim: ClaimDocument): Promise<voi
     // Atomic: what is written to the old name from here on brings it back once more, for the next sweep.
     await renameIfThere(tenants, collection, `${asidePrefix(claim.organization_id)}${context.newId()}`);
   } else if (over) {
+    // A sign-in that was under way when the organization went may have opened its session after the others were ended.
+    if (owner === undefined) await persist(() => sessions.deleteMany({ organization_id: claim.organization_id }));
     await claims.deleteOne({ _id: claim._id, operation_id: claim.operation_id, state: 'quarantined' });
   }
 }
