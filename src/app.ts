@@ -5,6 +5,7 @@ import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
 import { DomainError } from './domain/errors.ts';
 import { accessLog } from './http/access-log.ts';
+import { deadline } from './http/deadline.ts';
 import type { Env } from './http/env.ts';
 import { problem, problemOf } from './http/problem.ts';
 import { requestContext } from './http/request-context.ts';
@@ -32,6 +33,7 @@ export function createApp(services: Services, getConnInfo: GetConnInfo): OpenAPI
   app.use(requestContext(services.context, getConnInfo));
   app.use(accessLog);
   app.use(secureHeaders());
+  app.use(deadline(services.requestMs));
   app.onError((error, c) => problemOf(c, error));
 
   healthRoutes(app, services.checkReady);

@@ -77,6 +77,7 @@ export type Config = {
   readonly port: number;
   readonly dataDir: string;
   readonly bcryptCost: number;
+  /** How long a request may wait for the store, in one call or in several, before its caller gets 503. */
   readonly storeTimeoutMs: number;
   /** On Workers with MONGO_URI: how many Durable Objects hold a connection pool each. */
   readonly gatewayObjects: number;

@@ -32,6 +32,8 @@ export type Platform = {
 /** The service's parts, wired together. */
 export type Services = {
   readonly context: Context;
+  /** How long a request may take before its caller gets 503, in milliseconds. */
+  readonly requestMs: number;
   /** Makes the master's collections once; tries again at the next call when the store was away. */
   prepare(): Promise<void>;
   /** Resolves when the service can serve. @throws {StoreError} */
@@ -79,6 +81,7 @@ export function createServices(config: Config, platform: Platform): Services {
   };
   return {
     context,
+    requestMs: config.storeTimeoutMs,
     prepare,
     checkReady: async () => {
       await prepare();

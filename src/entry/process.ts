@@ -42,7 +42,7 @@ Without MONGO_URI it runs on an embedded store in DATA_DIR. Its variables, and w
   HOST, PORT          where to listen (127.0.0.1, 8000)
   DATA_DIR            the embedded store and what is kept beside it (./data)
   BCRYPT_COST         10 to 15 (10)
-  STORE_TIMEOUT_MS    how long the store may take to answer (5000)
+  STORE_TIMEOUT_MS    how long a request may wait for the store before 503 (5000)
 
 README.md has the rest.
 `;

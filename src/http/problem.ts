@@ -1,4 +1,5 @@
 import type { Context as HonoContext } from 'hono';
+import { HTTPException } from 'hono/http-exception';
 import * as z from 'zod';
 import type { DomainErrorCode } from '../domain/errors.ts';
 import { DomainError } from '../domain/errors.ts';
@@ -93,6 +94,8 @@ export function problem(
 
 /** The response for whatever was thrown: what the domain refuses, in its words; anything else without a word. */
 export function problemOf(c: HonoContext<Env>, error: unknown): Response {
+  // It failed after the deadline: the caller has been answered.
+  if (c.finalized) return c.res;
   if (error instanceof DomainError) {
     if (error.code === 'organization_renamed')
       c.header('Location', underNewName(c.req.url, error.organizations[0] ?? ''));
@@ -100,6 +103,11 @@ export function problemOf(c: HonoContext<Env>, error: unknown): Response {
       ...(error.issues.length > 0 && { errors: [...error.issues] }),
       ...(error.code === 'organization_required' && { organizations: [...error.organizations] }),
     });
+  }
+  // The deadline of http/deadline.ts.
+  if (error instanceof HTTPException && error.status === 503) {
+    c.get('context').log('warn', 'request.late', { request_id: c.get('requestId') });
+    return problem(c, 'unavailable', 'It took too long, and may still be done: look, or ask for the same again.');
   }
   if (isStoreError(error, 'Unavailable', 'OutcomeUnknown')) {
     c.get('context').log('warn', 'store.unavailable', { request_id: c.get('requestId'), code: error.code });
