@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, inject, test } from 'vitest';
-import type { Caller, Tenant } from '../support/caller.ts';
+import type { Answer, Caller, RequestOptions, SignedInTenant, Tenant } from '../support/caller.ts';
 import { createCaller, newEmail, newName } from '../support/caller.ts';
 import { until } from '../support/deadline.ts';
 import { expectProblem } from '../support/problem.ts';
@@ -23,6 +23,13 @@ const cells = (['node', 'bun'] as const).flatMap((runtime) => [
 
 const CALLERS = 4;
 const BATCH = 8;
+
+/** How long requests may wait for the database in the tests that take it away, and what a busy machine adds. */
+const TIMEOUT_MS = 1500;
+const SLACK_MS = 1000;
+
+/** How soon after the database is back the service serves in full. */
+const RETURN_MS = 2000;
 
 describe.each(cells)('$runtime on $storeName', ({ runtime, store }) => {
   const running: { stop(): Promise<void> }[] = [];
@@ -110,6 +117,67 @@ describe.each(cells)('$runtime on $storeName', ({ runtime, store }) => {
     });
   }
 
+  if (store?.kind === 'mongo') {
+    test.each(['killed', 'frozen'] as const)(
+      'a database %s amid requests of every endpoint costs each a 503 in time, and nothing once it is back',
+      async (how) => {
+        const database = await ownMongo();
+        const service = await start({
+          store: { kind: 'mongo', uri: database.uri },
+          env: { STORE_TIMEOUT_MS: String(TIMEOUT_MS) },
+        });
+        const caller = createCaller(service.url);
+        const requests = await everyRequest(caller);
+
+        const underWay = sendAll(caller, requests);
+        if (how === 'killed') await database.kill('SIGKILL');
+        else database.freeze();
+        const live = watchLive(service.url);
+        const later = await sendAll(caller, requests);
+        const lifeSigns = await live();
+        for (const { request, answer, ms } of await underWay) {
+          // Who was answered before the blow has what was asked for.
+          if (answer.status === 503) expectAway(answer);
+          else expect(answer.status, `${request.method} ${request.path}: ${answer.text}`).toBeLessThan(500);
+          expect(ms, `${request.method} ${request.path}`).toBeLessThan(TIMEOUT_MS + SLACK_MS);
+        }
+        for (const { request, answer, ms } of later) {
+          if (request.stored) expectAway(answer);
+          expect(ms, `${request.method} ${request.path}`).toBeLessThan(TIMEOUT_MS + SLACK_MS);
+        }
+        expect(lifeSigns.length).toBeGreaterThan(5);
+        expect(lifeSigns[Math.floor(lifeSigns.length * 0.9)]).toBeLessThan(100);
+
+        if (how === 'killed') await database.restart();
+        else database.thaw();
+        const back = performance.now();
+        const tenant = await until('a create', () => caller.tenant(), { ms: RETURN_MS, every: 20 });
+        const login = await caller.login(tenant);
+        expect(login.status, login.text).toBe(200);
+        const renamed = await caller.update(login.json.access_token, { new_organization_name: newName() });
+        expect(renamed.status, renamed.text).toBe(200);
+        expect(performance.now() - back).toBeLessThan(RETURN_MS);
+      },
+    );
+
+    test('one that was started while the database was away serves once it is there', async () => {
+      const database = await ownMongo();
+      const service = await start({ store: { kind: 'mongo', uri: database.uri }, env: { STORE_TIMEOUT_MS: '500' } });
+      const caller = createCaller(service.url);
+      await service.kill('SIGKILL');
+      await database.kill('SIGKILL');
+      const ready = service.restart();
+      for (const tries of ['first', 'second']) {
+        await until(`a ${tries} try in vain`, async () =>
+          (await caller.request('GET', '/health/ready')).status === 503 ? true : undefined,
+        );
+      }
+      await database.restart();
+      await ready;
+      await caller.tenant();
+    });
+  }
+
   const ownMongo = async (): Promise<WireServer> => {
     const server = await startMongo();
     if (server === undefined) throw new Error('No MongoDB to kill: see the line above.');
@@ -117,6 +185,81 @@ describe.each(cells)('$runtime on $storeName', ({ runtime, store }) => {
     return server;
   };
 });
+
+type EndpointRequest = {
+  readonly method: string;
+  readonly path: string;
+  readonly options: RequestOptions;
+  /** Whether it is known to need the store. */
+  readonly stored: boolean;
+};
+
+/** A request of every endpoint, as the service describes them. */
+async function everyRequest(caller: Caller): Promise<EndpointRequest[]> {
+  const tenants = await Promise.all(Array.from({ length: 3 }, () => caller.signedInTenant()));
+  const [changed, deleted, other] = tenants as [SignedInTenant, SignedInTenant, SignedInTenant];
+  const { refresh_token } = (await caller.login(other)).json;
+  const credentials = { email: newEmail(), password: caller.newPassword() };
+  const { token } = other;
+  const known: Readonly<Record<string, RequestOptions>> = {
+    'POST /org/create': { body: { organization_name: newName(), ...credentials } },
+    'GET /org/get': { query: { organization_name: other.name } },
+    'PUT /org/update': { token: changed.token, body: { new_organization_name: newName(), email: newEmail() } },
+    'DELETE /org/delete': { token: deleted.token, query: { organization_name: deleted.name } },
+    'POST /org/restore': { body: { organization_name: other.name, email: other.email, password: other.password } },
+    'GET /org/erasure': { query: { organization_id: other.organizationId } },
+    'POST /admin/login': { body: { email: other.email, password: other.password } },
+    'POST /admin/refresh': { body: { refresh_token } },
+    'POST /admin/logout': { body: { refresh_token } },
+    'GET /admin/me': { token },
+    'GET /health/ready': {},
+  };
+  const { paths } = (await caller.request('GET', '/openapi.json')).json;
+  return Object.entries<object>(paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((name) => {
+      const method = name.toUpperCase();
+      const options = known[`${method} ${path}`];
+      return { method, path, options: options ?? { token }, stored: options !== undefined };
+    }),
+  );
+}
+
+/** Sends each of them, all at once. */
+function sendAll(caller: Caller, requests: readonly EndpointRequest[]) {
+  return Promise.all(
+    requests.map(async (request) => {
+      const sent = performance.now();
+      const answer = await caller.request(request.method, request.path, request.options);
+      return { request, answer, ms: performance.now() - sent };
+    }),
+  );
+}
+
+function expectAway(answer: Answer): void {
+  expectProblem(answer, 503, 'unavailable');
+  expect(Number(answer.headers.get('Retry-After'))).toBeGreaterThan(0);
+}
+
+/** Asks again and again whether the process answers, until told to end; then how long each took, in order of length. */
+function watchLive(url: string): () => Promise<number[]> {
+  let watching = true;
+  const watch = async () => {
+    const took: number[] = [];
+    while (watching) {
+      const sent = performance.now();
+      const response = await fetch(`${url}/health/live`);
+      await response.arrayBuffer();
+      took.push(performance.now() - sent);
+      await delay(20);
+    }
+    return took.sort((a, b) => a - b);
+  };
+  const watched = watch();
+  return () => {
+    watching = false;
+    return watched;
+  };
+}
 
 /** Creates from several callers at once until, some being acknowledged, the blow falls; resolves to those that were. */
 async function underLoad(caller: Caller, blow: () => Promise<unknown>): Promise<Tenant[]> {

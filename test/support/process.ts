@@ -10,6 +10,8 @@ export type RunningProcess = {
   /** Undefined while it runs. */
   exitStatus(): ExitStatus | undefined;
   readonly exited: Promise<ExitStatus>;
+  /** Sends the signal to the whole process group. */
+  signal(signal: NodeJS.Signals): void;
   /** Sends the signal to the whole process group, and resolves when the process has ended. */
   kill(signal: NodeJS.Signals): Promise<ExitStatus>;
 };
@@ -59,6 +61,7 @@ export function startProcess(command: string, args: readonly string[], options: 
     output: () => chunks.join(''),
     exitStatus: () => status,
     exited,
+    signal: (signal) => signalGroup(child, signal),
     kill: async (signal) => {
       if (status === undefined) signalGroup(child, signal);
       const impatience = setTimeout(() => signalGroup(child, 'SIGKILL'), PATIENCE_MS);

@@ -13,6 +13,9 @@ export type WireServer = {
   readonly uri: string;
   /** Ends it by the signal; what it stored stays. */
   kill(signal: NodeJS.Signals): Promise<void>;
+  /** Stops it where it is, with its connections open, until `thaw`. */
+  freeze(): void;
+  thaw(): void;
   /** Starts it again on the same port and data; resolves when it answers. */
   restart(): Promise<void>;
   /** Ends it and removes its data. */
@@ -24,6 +27,8 @@ type Program = {
   readonly args: (port: number, directory: string) => readonly string[];
   /** What follows the address in the URI. */
   readonly options: string;
+  /** Done before it is killed. */
+  readonly beforeKill?: (uri: string) => Promise<void>;
 };
 
 const START_MS = 60_000;
@@ -73,11 +78,36 @@ async function mongoProgram(): Promise<Program> {
       '--storage-path',
       directory,
       '--sync-on-commit',
+      '--enable-test-commands',
       '--log-level',
       'WARNING',
     ],
     options: '',
+    beforeKill: endRenames,
   };
+}
+
+/**
+ * SecantusDB renames a collection by removing and inserting its documents one by one, so that a kill amid that loses
+ * them; MongoDB's rename is one step. So a kill waits for the rename under way, and ends the connections of those that
+ * come after it.
+ */
+async function endRenames(uri: string): Promise<void> {
+  const client = new MongoClient(uri, { serverSelectionTimeoutMS: 2000, socketTimeoutMS: 2000 });
+  try {
+    await client.db('admin').command({
+      configureFailPoint: 'failCommand',
+      mode: 'alwaysOn',
+      data: { failCommands: ['renameCollection'], closeConnection: true },
+    });
+    // One that has passed the fail point holds, or is about to take, the lock that these take.
+    for (let turn = 0; turn < 5; turn++) {
+      await client.db('test_turns').createCollection(`turn_${turn}`);
+      await client.db('test_turns').dropCollection(`turn_${turn}`);
+    }
+  } finally {
+    await client.close();
+  }
 }
 
 async function ferretProgram(): Promise<Program> {
@@ -88,7 +118,7 @@ async function ferretProgram(): Promise<Program> {
   };
 }
 
-async function start({ command, args, options }: Program): Promise<WireServer> {
+async function start({ command, args, options, beforeKill }: Program): Promise<WireServer> {
   const port = await freePort();
   const directory = mkdtempSync(join(tmpdir(), 'tenantry-db-'));
   const uri = `mongodb://127.0.0.1:${port}/${options}`;
@@ -101,8 +131,11 @@ async function start({ command, args, options }: Program): Promise<WireServer> {
   return {
     uri,
     kill: async (signal) => {
+      await beforeKill?.(uri);
       await server.kill(signal);
     },
+    freeze: () => server.signal('SIGSTOP'),
+    thaw: () => server.signal('SIGCONT'),
     restart: async () => {
       await server.kill('SIGTERM');
       server = await run();
