@@ -1,0 +1,254 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { MongoClient } from 'mongodb';
+import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
+import { createMongoExecutor } from '../../src/store/mongo.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite.ts';
+import { createStore } from '../../src/store/store.ts';
+import type { RunningService } from '../support/service.ts';
+import { startService } from '../support/service.ts';
+import { startMongo } from '../support/wire-server.ts';
+import type { Client } from './client.ts';
+import { createClient } from './client.ts';
+import type { TenantRecord } from './journal.ts';
+import { lastEvents } from './journal.ts';
+import type { Load } from './load.ts';
+import { startLoad } from './load.ts';
+import { createRandom } from './random.ts';
+import type { Snapshot } from './verify.ts';
+import { compare, findDisorder, readSnapshot } from './verify.ts';
+
+export type CampaignOptions = {
+  readonly runtime: 'node' | 'bun';
+  readonly store: 'embedded' | 'mongo';
+  /** SIGKILLs of a service. */
+  readonly kills: number;
+  /** SIGKILLs of the database server; 0 with the embedded store. */
+  readonly databaseKills: number;
+  /** Chooses moments and victims. */
+  readonly seed: number;
+  readonly progress: (line: string) => void;
+};
+
+export type CampaignReport = {
+  readonly kills: number;
+  /** Those that fell while requests waited for an answer. */
+  readonly killsUnderWay: number;
+  readonly databaseKills: number;
+  readonly acknowledged: number;
+  readonly refused: number;
+  readonly unknown: number;
+  readonly tenants: number;
+  readonly documents: number;
+  readonly checks: number;
+  readonly seconds: number;
+  readonly violations: readonly string[];
+};
+
+const INSTANCES = 2;
+
+const LEASE_MS = 3000;
+const QUARANTINE_MS = 4000;
+const RECONCILE_MS = 500;
+const STORE_TIMEOUT_MS = 2000;
+
+/** How long the service may take to bring everything in order once it is left alone. */
+const ORDER_MS = 60_000;
+
+/** After so many kills of a service everything is looked at. */
+const KILLS_A_CHECK = 30;
+
+/** The shortest and the longest wait from one kill to the next, in milliseconds. */
+const WAIT_MS = [50, 1500] as const;
+
+/**
+ * Runs two instances of the service on one store under a mixed load, kills them and the database server at random
+ * moments, and looks, again and again, for acknowledged effects that are gone and for whatever else must not be.
+ * The victims and moments are those of the seed; how they fall into the load is not.
+ */
+export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
+  const { runtime, store, seed, progress } = options;
+  const random = createRandom(seed);
+  const started = performance.now();
+  const database = store === 'mongo' ? await startMongo() : undefined;
+  if (store === 'mongo' && database === undefined) throw new Error('There is no MongoDB to kill: see above.');
+  const services: RunningService[] = [];
+  const violations: string[] = [];
+  const violation = (what: string, tenant?: TenantRecord) => {
+    const told = tenant === undefined ? what : `tenant ${tenant.label} (${tenant.organizationId}): ${what}`;
+    violations.push(tenant === undefined ? told : `${told}\n${lastEvents(tenant)}`);
+    progress(`VIOLATION ${violations.at(-1)}`);
+  };
+  let kills = 0;
+  let killsUnderWay = 0;
+  let databaseKills = 0;
+  let checks = 0;
+
+  const env = {
+    LEASE_MS: String(LEASE_MS),
+    QUARANTINE_MS: String(QUARANTINE_MS),
+    RECONCILE_MS: String(RECONCILE_MS),
+    STORE_TIMEOUT_MS: String(STORE_TIMEOUT_MS),
+  };
+  const choice =
+    database === undefined ? ({ kind: 'embedded' } as const) : ({ kind: 'mongo', uri: database.uri } as const);
+  const first = await startService({ runtime, store: choice, env });
+  services.push(first);
+  const shared = { DATA_DIR: first.dataDirectory, MASTER_DB: first.masterDatabase, JWT_SECRET: first.jwtSecret };
+  while (services.length < INSTANCES)
+    services.push(await startService({ runtime, store: choice, env: { ...env, ...shared } }));
+
+  const writer = database && new MongoClient(database.uri, WRITER_OPTIONS);
+  const client: Client = createClient();
+  const load: Load = startLoad({
+    client,
+    random,
+    urls: services.map(({ url }) => url),
+    settleMs: LEASE_MS + 10_000,
+    writers: writer && { client: writer, database: first.masterDatabase },
+    violation,
+  });
+
+  const restarts = new Map<RunningService, Promise<void>>();
+  const kill = async (service: RunningService) => {
+    kills++;
+    if (client.underWay() > 0) killsUnderWay++;
+    await service.kill('SIGKILL');
+    const restart = service.restart().finally(() => restarts.delete(service));
+    // What fails is told where it is waited for.
+    restart.catch(() => {});
+    restarts.set(service, restart);
+  };
+  const killDatabase = async () => {
+    if (database === undefined) return;
+    databaseKills++;
+    await database.kill('SIGKILL');
+    await delay(random.between(0, 500));
+    await database.restart();
+  };
+
+  /** Everything at rest, and every request from before at its end: the instances are killed once more. */
+  const check = async () => {
+    await load.pause();
+    await Promise.all(restarts.values());
+    for (const service of services) await kill(service);
+    await Promise.all(restarts.values());
+    const reader = openReader(choice.kind === 'mongo' ? choice.uri : undefined, first.dataDirectory);
+    try {
+      const { snapshot, disorder } = await whenInOrder(() => readSnapshot(reader, first.masterDatabase));
+      for (const what of disorder) violation(what);
+      if (disorder.length > 0) violation(`the services say:\n${services.map(lastWarnings).join('\n')}`);
+      const { wrong, found } = compare(snapshot, load.tenants);
+      for (const { what, tenant } of wrong) violation(what, tenant);
+      for (const [tenant, { id, fitting }] of found) {
+        if (!tenant.dirty) continue;
+        tenant.organizationId ??= id;
+        const signingIn = await Promise.all(fitting.map((state) => state === 'absent' || signsIn(services, state)));
+        const states = fitting.filter((_, index) => signingIn[index]);
+        if (states.length === 0 && fitting.length > 0) violation('does not let its admin sign in', tenant);
+        tenant.possible = states.length > 0 ? states.slice(0, 1) : tenant.possible;
+        tenant.dirty = false;
+      }
+    } finally {
+      await reader.close();
+    }
+    checks++;
+    load.resume();
+  };
+
+  const tell = () => {
+    const { acknowledged, refused, unknown } = client.counts();
+    const seconds = Math.round((performance.now() - started) / 1000);
+    progress(
+      `${seconds} s: kills ${kills}/${options.kills}, of the database ${databaseKills}/${options.databaseKills}; ` +
+        `answers ${acknowledged} acknowledged, ${refused} refused, ${unknown} unknown; ` +
+        `${load.tenants.length} tenants, ${load.documents()} documents; ` +
+        `${checks} checks, ${violations.length} violations`,
+    );
+  };
+
+  try {
+    const rounds = Math.max(1, Math.ceil(options.kills / KILLS_A_CHECK), Math.ceil(options.databaseKills / 4));
+    for (let round = 1; round <= rounds; round++) {
+      const goal = Math.ceil((options.kills * round) / rounds);
+      const databaseGoal = Math.ceil((options.databaseKills * round) / rounds);
+      while (kills < goal || databaseKills < databaseGoal) {
+        await delay(random.between(...WAIT_MS));
+        const left = Math.max(0, goal - kills);
+        const databaseLeft = databaseGoal - databaseKills;
+        if (random.chance(databaseLeft / (left + databaseLeft))) await killDatabase();
+        const up = services.filter((service) => !restarts.has(service));
+        if (kills >= goal) continue;
+        if (up.length === 0) await Promise.race(restarts.values());
+        else await kill(random.pick(up));
+      }
+      await check();
+      tell();
+    }
+    await load.stop();
+    const { acknowledged, refused, unknown } = client.counts();
+    return {
+      kills,
+      killsUnderWay,
+      databaseKills,
+      acknowledged,
+      refused,
+      unknown,
+      tenants: load.tenants.length,
+      documents: load.documents(),
+      checks,
+      seconds: Math.round((performance.now() - started) / 1000),
+      violations,
+    };
+  } finally {
+    await Promise.allSettled(restarts.values());
+    for (const service of services.reverse()) await service.stop();
+    await writer?.close();
+    await database?.stop();
+  }
+}
+
+/** A writer gives up long before the quarantine of a collection that it aims at ends. */
+const WRITER_OPTIONS = {
+  retryWrites: false,
+  serverSelectionTimeoutMS: 500,
+  connectTimeoutMS: 500,
+  socketTimeoutMS: 1500,
+  writeConcern: { w: 'majority' },
+} as const;
+
+function openReader(uri: string | undefined, dataDirectory: string) {
+  return createStore(
+    uri === undefined
+      ? createSqliteExecutor(openSqliteFile(`${dataDirectory}/tenantry.db`))
+      : createMongoExecutor({ uri, timeoutMs: 10_000 }),
+  );
+}
+
+/** Reads until nothing is out of order, or the time for that is over; then what still is. */
+async function whenInOrder(read: () => Promise<Snapshot>): Promise<{ snapshot: Snapshot; disorder: string[] }> {
+  const end = performance.now() + ORDER_MS;
+  for (;;) {
+    const snapshot = await read();
+    const disorder = findDisorder(snapshot);
+    if (disorder.length === 0 || performance.now() > end) return { snapshot, disorder };
+    await delay(250);
+  }
+}
+
+const lastWarnings = (service: RunningService): string =>
+  service
+    .logs()
+    .split('\n')
+    .filter((line) => /"level":"(warn|error)"/.test(line))
+    .slice(-8)
+    .join('\n');
+
+async function signsIn(services: readonly RunningService[], { email, password }: { email: string; password: string }) {
+  const response = await fetch(`${services[0]?.url}/admin/login`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ email, password }),
+  });
+  await response.arrayBuffer();
+  return response.ok;
+}
