@@ -162,7 +162,7 @@ describe.each(cells)('$runtime on $storeName', ({ runtime, store }) => {
 
     test('one that was started while the database was away serves once it is there', async () => {
       const database = await ownMongo();
-      const service = await start({ store: { kind: 'mongo', uri: database.uri }, env: { STORE_TIMEOUT_MS: '500' } });
+      const service = await start({ store: { kind: 'mongo', uri: database.uri }, env: { STORE_TIMEOUT_MS: '2000' } });
       const caller = createCaller(service.url);
       await service.kill('SIGKILL');
       await database.kill('SIGKILL');

@@ -49,6 +49,8 @@ export async function startService({ runtime, store, env = {} }: ServiceOptions)
   const variables: Record<string, string> = {
     MASTER_DB: `test_${randomBytes(6).toString('hex')}`,
     JWT_SECRET: randomBytes(36).toString('base64url'),
+    // Several files share a machine of few cores.
+    STORE_TIMEOUT_MS: '20000',
     ...(store.kind === 'mongo' && { MONGO_URI: store.uri }),
     ...(runtime !== 'workerd' && { HOST: '127.0.0.1', PORT: String(port), DATA_DIR: join(directory, 'data') }),
     ...env,
