@@ -5,6 +5,7 @@ import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
 import { DomainError } from './domain/errors.ts';
 import { accessLog } from './http/access-log.ts';
+import { createClientAddress } from './http/client-address.ts';
 import { deadline } from './http/deadline.ts';
 import type { Env } from './http/env.ts';
 import { problem, problemOf } from './http/problem.ts';
@@ -30,7 +31,12 @@ export function createApp(services: Services, getConnInfo: GetConnInfo): OpenAPI
   });
 
   app.use(requestId({ limitLength: REQUEST_ID_LENGTH }));
-  app.use(requestContext(services.context, getConnInfo));
+  const clientAddress = createClientAddress(services.trustedProxies);
+  app.use(
+    requestContext(services.context, (c) =>
+      clientAddress(getConnInfo(c).remote.address, c.req.header('X-Forwarded-For')),
+    ),
+  );
   app.use(accessLog);
   app.use(secureHeaders());
   app.use(deadline(services.requestMs));

@@ -1,3 +1,4 @@
+import ipaddr from 'ipaddr.js';
 import * as z from 'zod';
 import type { KeyAlgorithm } from './platform/key-ring.ts';
 import { HOW_TO_MAKE, KEY_ALGORITHMS } from './platform/key-ring.ts';
@@ -10,6 +11,8 @@ const MIN_SECRET_BYTES = 32;
 const DAY_SECONDS = 24 * 60 * 60;
 const DAY_MS = DAY_SECONDS * 1000;
 
+const MAX_LIMIT = 1_000_000;
+
 const SECRET_ADVICE = 'Make one with: openssl rand -base64 48';
 
 const text = z.string().trim().min(1);
@@ -19,6 +22,29 @@ const integer = (min: number, max: number) =>
     .regex(/^\d+$/, `is a whole number from ${min} to ${max}`)
     .transform(Number)
     .refine((value) => value >= min && value <= max, `is a whole number from ${min} to ${max}`);
+
+/** `count/seconds`, or `off` for null. */
+const limit = text.transform((value, context) => {
+  if (value === 'off') return null;
+  const [count = 0, seconds = 0] = /^\d{1,7}\/\d{1,7}$/.test(value) ? value.split('/').map(Number) : [];
+  if (count >= 1 && count <= MAX_LIMIT && seconds >= 1 && seconds <= DAY_SECONDS) return { count, seconds };
+  context.addIssue(`is off, or count/seconds: 1 to ${MAX_LIMIT} in 1 to ${DAY_SECONDS} seconds`);
+  return z.NEVER;
+});
+
+const isNetwork = (value: string): boolean =>
+  ipaddr.IPv4.isValidFourPartDecimal(value) ||
+  ipaddr.IPv4.isValidCIDRFourPartDecimal(value) ||
+  ipaddr.IPv6.isValid(value) ||
+  ipaddr.IPv6.isValidCIDR(value);
+
+/** Addresses and networks, separated by commas. */
+const networks = text
+  .transform((value) => value.split(',').map((network) => network.trim()))
+  .refine(
+    (list) => list.every(isNetwork),
+    'is addresses and networks (10.0.0.0/8, 2001:db8::/32), separated by commas',
+  );
 
 /** Every variable of the service, with its default. README.md and .dev.vars.example list the same ones. */
 const schema = z.object({
@@ -44,6 +70,12 @@ const schema = z.object({
   PORT: integer(0, 65535).default(8000),
   DATA_DIR: text.default('./data'),
   BCRYPT_COST: integer(10, 15).default(10),
+  TRUSTED_PROXIES: networks.default([]),
+  LIMIT_LOGIN_ADDRESS: limit.default({ count: 100, seconds: 60 }),
+  LIMIT_LOGIN_ACCOUNT: limit.default({ count: 10, seconds: 60 }),
+  LIMIT_CREATE: limit.default({ count: 100, seconds: 600 }),
+  LIMIT_MAIL: limit.default({ count: 20, seconds: 600 }),
+  LIMIT_REFRESH: limit.default({ count: 600, seconds: 60 }),
   STORE_TIMEOUT_MS: integer(100, 60_000).default(5000),
   GATEWAY_OBJECTS: integer(1, 64).default(4),
   NAME_LEASE_DAYS: integer(0, 3650).default(0),
@@ -78,6 +110,12 @@ export type Config = {
   readonly dataDir: string;
   readonly bcryptCost: number;
   /** How long a request may wait for the store, in one call or in several, before its caller gets 503. */
+  /** Whose X-Forwarded-For counts. */
+  readonly trustedProxies: readonly string[];
+  /** How often what may be done; null: as often as one likes. */
+  readonly limits: Readonly<
+    Record<'loginAddress' | 'loginAccount' | 'create' | 'mail' | 'refresh', { count: number; seconds: number } | null>
+  >;
   readonly storeTimeoutMs: number;
   /** On Workers with MONGO_URI: how many Durable Objects hold a connection pool each. */
   readonly gatewayObjects: number;
@@ -153,6 +191,14 @@ export function parseConfig(environment: Environment): Config {
     port: variables.PORT,
     dataDir: variables.DATA_DIR,
     bcryptCost: variables.BCRYPT_COST,
+    trustedProxies: variables.TRUSTED_PROXIES,
+    limits: {
+      loginAddress: variables.LIMIT_LOGIN_ADDRESS,
+      loginAccount: variables.LIMIT_LOGIN_ACCOUNT,
+      create: variables.LIMIT_CREATE,
+      mail: variables.LIMIT_MAIL,
+      refresh: variables.LIMIT_REFRESH,
+    },
     storeTimeoutMs: variables.STORE_TIMEOUT_MS,
     gatewayObjects: variables.GATEWAY_OBJECTS,
     nameLeaseMs: variables.NAME_LEASE_DAYS * DAY_MS,

@@ -34,6 +34,8 @@ export type Services = {
   readonly context: Context;
   /** How long a request may take before its caller gets 503, in milliseconds. */
   readonly requestMs: number;
+  /** Whose X-Forwarded-For counts: addresses and networks. */
+  readonly trustedProxies: readonly string[];
   /** Makes the master's collections once; tries again at the next call when the store was away. */
   prepare(): Promise<void>;
   /** Resolves when the service can serve. @throws {StoreError} */
@@ -51,6 +53,7 @@ export function createServices(config: Config, platform: Platform): Services {
   const keys = platform.keys ?? createSecretKeyRings(platform.jwtSecret, config.jwt.algorithm);
   const context: Context = {
     request: { id: 'service', address: null, device: null },
+    noteBudget: () => {},
     master: openMaster(store, config.masterDatabase),
     clusters: () => store,
     passwords: createPasswords(platform.hasher),
@@ -68,6 +71,7 @@ export function createServices(config: Config, platform: Platform): Services {
       retentionMs: config.retentionMs,
       freshSignInSeconds: 15 * MINUTE,
       sessionSeconds: config.sessionSeconds,
+      limits: config.limits,
     },
   };
 
@@ -82,6 +86,7 @@ export function createServices(config: Config, platform: Platform): Services {
   return {
     context,
     requestMs: config.storeTimeoutMs,
+    trustedProxies: config.trustedProxies,
     prepare,
     checkReady: async () => {
       await prepare();

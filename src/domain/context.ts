@@ -6,6 +6,7 @@ import type { ErasureDocument } from './organization/erase.ts';
 import type { OrganizationDocument } from './organization/organization.ts';
 import type { AccessTokens } from './session/access-token.ts';
 import type { SessionDocument } from './session/session.ts';
+import type { BudgetDocument, Limit, Remaining } from './throttle/budget.ts';
 
 /** The master database, by its collections. */
 export type Master = {
@@ -16,6 +17,7 @@ export type Master = {
   readonly sessions: Collection<SessionDocument>;
   readonly erasures: Collection<ErasureDocument>;
   readonly idempotency: Collection<IdempotencyDocument>;
+  readonly budgets: Collection<BudgetDocument>;
 };
 
 /** Password hashing. Both do the same work whatever they are given; over their bound they throw `busy`. */
@@ -32,7 +34,7 @@ export type Log = (level: 'info' | 'warn' | 'error', event: string, particulars?
 export type RequestInfo = {
   /** As in the response's X-Request-Id, or what the service itself was doing. */
   readonly id: string;
-  /** The caller's address; null when nobody called. */
+  /** The caller's address, or what stands for one that is not known; null when nobody called. */
   readonly address: string | null;
   /** What the caller says it runs (User-Agent), cut to a bound; null when it does not say. */
   readonly device: string | null;
@@ -53,11 +55,15 @@ export type Settings = {
   readonly freshSignInSeconds: number;
   /** How long a session lasts at most, and unused, in seconds. */
   readonly sessionSeconds: { readonly absolute: number; readonly idle: number };
+  /** How often what may be done; null: as often as one likes. See throttle/. */
+  readonly limits: Readonly<Record<'loginAddress' | 'loginAccount' | 'create' | 'mail' | 'refresh', Limit | null>>;
 };
 
 /** What every verb of the domain works with. */
 export type Context = {
   readonly request: RequestInfo;
+  /** Hears what is left of each budget that the request draws on. */
+  readonly noteBudget: (remaining: Remaining) => void;
   readonly master: Master;
   /** The store of a cluster, by the name in a placement. */
   readonly clusters: (cluster: string) => Store;

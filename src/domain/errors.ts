@@ -16,6 +16,7 @@ export type DomainErrorCode =
   | 'idempotency_key_reused'
   | 'idempotency_key_in_use'
   | 'conflict'
+  | 'too_many_requests'
   | 'busy'
   | 'unavailable';
 
@@ -30,16 +31,24 @@ export class DomainError extends Error {
   readonly issues: readonly InputIssue[];
   /** For organization_required: the names to choose from. For organization_renamed: the one it has now. */
   readonly organizations: readonly string[];
+  /** For too_many_requests: when to try again. */
+  readonly retryAfterSeconds: number | undefined;
 
   constructor(
     code: DomainErrorCode,
     message: string,
-    options: { issues?: readonly InputIssue[]; organizations?: readonly string[]; cause?: unknown } = {},
+    options: {
+      issues?: readonly InputIssue[];
+      organizations?: readonly string[];
+      retryAfterSeconds?: number;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.issues = options.issues ?? [];
     this.organizations = options.organizations ?? [];
+    this.retryAfterSeconds = options.retryAfterSeconds;
   }
 }
 

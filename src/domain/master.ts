@@ -5,6 +5,7 @@ import { IDEMPOTENCY_INDEXES } from './idempotency/idempotency.ts';
 import { CLAIM_INDEXES } from './organization/claims.ts';
 import { ORGANIZATION_INDEXES } from './organization/organization.ts';
 import { SESSION_INDEXES } from './session/session.ts';
+import { BUDGET_INDEXES } from './throttle/budget.ts';
 
 /** The master database of a store, by its collections. Asks nothing of the store. */
 export function openMaster(store: Store, name: string): Master {
@@ -17,6 +18,7 @@ export function openMaster(store: Store, name: string): Master {
     sessions: database.collection('sessions'),
     erasures: database.collection('erasures'),
     idempotency: database.collection('idempotency_keys'),
+    budgets: database.collection('budgets'),
   };
 }
 
@@ -29,5 +31,6 @@ export async function prepareMaster({ database }: Master): Promise<void> {
     database.createCollection('sessions', SESSION_INDEXES),
     database.createCollection('erasures'),
     database.createCollection('idempotency_keys', IDEMPOTENCY_INDEXES),
+    database.createCollection('budgets', BUDGET_INDEXES),
   ]);
 }

@@ -43,6 +43,13 @@ Without MONGO_URI it runs on an embedded store in DATA_DIR. Its variables, and w
   DATA_DIR            the embedded store and what is kept beside it (./data)
   BCRYPT_COST         10 to 15 (10)
   STORE_TIMEOUT_MS    how long a request may wait for the store before 503 (5000)
+  LIMIT_LOGIN_ADDRESS sign-ins of an address: count/seconds or off (100/60)
+  LIMIT_LOGIN_ACCOUNT sign-ins to an account from a block of addresses (10/60)
+  LIMIT_CREATE        organizations that an address creates (100/600)
+  LIMIT_MAIL          mails that an address asks for (20/600)
+  LIMIT_REFRESH       refreshes of an address (600/60)
+  TRUSTED_PROXIES     addresses and networks whose X-Forwarded-For counts (none)
+  STORE_TIMEOUT_MS    how long the store may take to answer (5000)
 
 README.md has the rest.
 `;

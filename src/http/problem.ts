@@ -18,7 +18,7 @@ type ProblemCode =
 
 type Problem = { readonly status: ProblemStatus; readonly title: string };
 
-export type ProblemStatus = 308 | 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 500 | 503;
+export type ProblemStatus = 308 | 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 429 | 500 | 503;
 
 /** The one map from refusals to statuses. */
 const PROBLEMS: Readonly<Record<ProblemCode, Problem>> = {
@@ -38,6 +38,7 @@ const PROBLEMS: Readonly<Record<ProblemCode, Problem>> = {
   idempotency_key_reused: { status: 422, title: 'Idempotency key reused' },
   idempotency_key_in_use: { status: 409, title: 'Idempotency key in use' },
   conflict: { status: 409, title: 'Conflict' },
+  too_many_requests: { status: 429, title: 'Too many requests' },
   busy: { status: 503, title: 'Busy' },
   unavailable: { status: 503, title: 'Unavailable' },
   malformed_json: { status: 400, title: 'Malformed JSON' },
@@ -99,6 +100,7 @@ export function problemOf(c: HonoContext<Env>, error: unknown): Response {
   if (error instanceof DomainError) {
     if (error.code === 'organization_renamed')
       c.header('Location', underNewName(c.req.url, error.organizations[0] ?? ''));
+    if (error.retryAfterSeconds !== undefined) c.header('Retry-After', String(error.retryAfterSeconds));
     return problem(c, error.code, error.message, {
       ...(error.issues.length > 0 && { errors: [...error.issues] }),
       ...(error.code === 'organization_required' && { organizations: [...error.organizations] }),

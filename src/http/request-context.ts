@@ -1,19 +1,37 @@
-import type { MiddlewareHandler } from 'hono';
-import type { GetConnInfo } from 'hono/conninfo';
+import type { Context as HonoContext, MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Context } from '../domain/context.ts';
+import type { Remaining } from '../domain/throttle/budget.ts';
 import type { Env } from './env.ts';
 
 const MAX_DEVICE_LENGTH = 256;
 
-/** Puts the service's context into the request, with what is known of who sent it. */
-export const requestContext = (context: Context, getConnInfo: GetConnInfo): MiddlewareHandler<Env> =>
+/**
+ * Puts the service's context into the request, with what is known of who sent it; and into the response, what is left
+ * of the budgets that it drew on (draft-ietf-httpapi-ratelimit-headers).
+ */
+export const requestContext = (
+  context: Context,
+  clientAddress: (c: HonoContext<Env>) => string,
+): MiddlewareHandler<Env> =>
   createMiddleware<Env>(async (c, next) => {
     const request = {
       id: c.get('requestId'),
-      address: getConnInfo(c).remote.address ?? null,
+      address: clientAddress(c),
       device: c.req.header('User-Agent')?.slice(0, MAX_DEVICE_LENGTH) ?? null,
     };
-    c.set('context', { ...context, request });
+    const budgets = new Map<string, Remaining>();
+    const noteBudget = (remaining: Remaining) => {
+      const known = budgets.get(remaining.name);
+      if (known === undefined || remaining.left < known.left) budgets.set(remaining.name, remaining);
+    };
+    c.set('context', { ...context, request, noteBudget });
     await next();
+    if (budgets.size === 0) return;
+    const noted = [...budgets.values()];
+    c.header(
+      'RateLimit-Policy',
+      noted.map(({ name, limit }) => `"${name}";q=${limit.count};w=${limit.seconds}`).join(', '),
+    );
+    c.header('RateLimit', noted.map(({ name, left, seconds }) => `"${name}";r=${left};t=${seconds}`).join(', '));
   });

@@ -79,6 +79,7 @@ const DESCRIPTIONS: Readonly<Record<ProblemStatus, string>> = {
   413: 'The body is too large.',
   415: 'Not application/json.',
   422: 'Invalid input: `errors` says what to change.',
+  429: 'Too many attempts; see Retry-After, RateLimit and RateLimit-Policy.',
   500: 'A fault of the service; report the request id.',
   503: 'Busy, or the data is out of reach; see Retry-After.',
 };

@@ -39,6 +39,12 @@ describe('the configuration', () => {
       JWT_EXP_MINUTES: '1e3',
       PORT: '65536',
       BCRYPT_COST: '4',
+      TRUSTED_PROXIES: '10.0.0.0/8, 010.0.0.1',
+      LIMIT_LOGIN_ADDRESS: '10',
+      LIMIT_LOGIN_ACCOUNT: '0/60',
+      LIMIT_CREATE: '10/0',
+      LIMIT_MAIL: 'none',
+      LIMIT_REFRESH: '-1/60',
     };
     const problems = problemsOf(wrong);
     for (const name of Object.keys(wrong)) {
@@ -62,6 +68,21 @@ describe('the configuration', () => {
     const shared = { MONGO_URI: 'mongodb://127.0.0.1', JWT_KEYS: 'file:keys.json' };
     expect(problemsOf(shared)).toEqual([expect.stringMatching(/^JWT_SECRET .*openssl rand/)]);
     expect(problemsOf({ ...shared, JWT_SECRET: 'file:secret' })).toEqual([]);
+  });
+
+  test('takes a limit as count/seconds or off, and proxies as addresses and networks', () => {
+    const { limits, trustedProxies } = parseConfig({
+      LIMIT_CREATE: 'off',
+      LIMIT_MAIL: '7/3600',
+      TRUSTED_PROXIES: '10.0.0.0/8, 192.0.2.1,2001:db8::/32,::1',
+    });
+    expect(limits.create).toBe(null);
+    expect(limits.mail).toEqual({ count: 7, seconds: 3600 });
+    expect(trustedProxies).toEqual(['10.0.0.0/8', '192.0.2.1', '2001:db8::/32', '::1']);
+    for (const limit of Object.values(parseConfig({}).limits)) expect(limit).not.toBe(null);
+    for (const wrong of ['10.0.0.0/33', '::/129', 'proxy.example.com', '10.0.0.1,,10.0.0.2', '10/8']) {
+      expect(problemsOf({ TRUSTED_PROXIES: wrong })).toHaveLength(1);
+    }
   });
 
   test('counts a secret in bytes', () => {

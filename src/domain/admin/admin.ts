@@ -1,5 +1,6 @@
 import type { Index } from '../../store/port.ts';
 import type { Role } from '../authorization.ts';
+import type { KnownAddresses } from '../throttle/sign-in.ts';
 
 /** An admin as it is stored in the master database's `admins`. An admin belongs to one organization. */
 export type AdminDocument = {
@@ -15,6 +16,8 @@ export type AdminDocument = {
   readonly epoch: number;
   /** The operation that last changed this admin, so that carrying it on changes nothing twice. */
   readonly changed_by: string;
+  /** From where the admin signed in of late: see throttle/sign-in.ts. Changes without the version. */
+  readonly known_addresses?: KnownAddresses;
   readonly created_at: Date;
   readonly updated_at: Date;
 };

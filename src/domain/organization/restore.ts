@@ -2,6 +2,7 @@ import { emailKey } from '../admin/admin.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { persist } from '../persist.ts';
+import { admit, takeSignIn } from '../throttle/sign-in.ts';
 import { beginOperation } from './lifecycle.ts';
 import { organizationKey } from './name.ts';
 import type { OrganizationDocument, OrganizationMetadata } from './organization.ts';
@@ -14,21 +15,25 @@ export type RestoreOrganizationInput = { organization_name: string; email: strin
 /**
  * Brings a deleted organization back, with documents, indexes, admins and name, while it is kept. The work is the
  * same for one that is not there.
- * @throws {DomainError} invalid_credentials, the same for whatever did not fit; operation_in_progress, conflict, busy
+ * @throws {DomainError} invalid_credentials, the same for whatever did not fit; operation_in_progress, conflict,
+ *   too_many_requests, busy
  */
 export async function restoreOrganization(
   context: Context,
   input: RestoreOrganizationInput,
 ): Promise<OrganizationMetadata> {
+  await takeSignIn(context);
   const { organizations, admins } = context.master;
   const key = organizationKey(input.organization_name) ?? '';
   const deleted = await organizations.findOne({ key, status: 'deleted', purge_at: { $gt: context.clock() } });
   const email_key = emailKey(input.email);
   const admin = await admins.findOne({ organization_id: deleted?._id ?? '', email_key, role: 'owner' });
+  const { succeeded } = await admit(context, email_key, admin === undefined ? [] : [admin]);
   const fits = await context.passwords.verify(input.password, admin?.password_hash);
   if (deleted === undefined || admin === undefined || !fits) {
     throw new DomainError('invalid_credentials', 'No deleted organization fits this name, email and password.');
   }
+  await succeeded(admin);
   const operation = { id: context.newId(), kind: 'restore' } as const;
   const begun = await beginOperation(context, deleted, operation, { status: 'restoring' }, { epoch: 1 });
   return organizationMetadata(await carryOnRestore(context, begun));

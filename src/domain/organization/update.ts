@@ -1,4 +1,5 @@
 import { emailKey } from '../admin/admin.ts';
+import { isCurrentPassword } from '../admin/current-password.ts';
 import { checkNewPassword } from '../admin/password-policy.ts';
 import { authorize, forbidden } from '../authorization.ts';
 import type { Context } from '../context.ts';
@@ -144,7 +145,7 @@ async function signIn(context: Context, principal: Principal, input: UpdateOrgan
   const now = context.clock();
   const signedInAt = new Date(principal.claims.auth_time * 1000);
   if (input.current_password !== undefined) {
-    if (await context.passwords.verify(input.current_password, principal.admin.password_hash)) return now;
+    if (await isCurrentPassword(context, principal.admin, input.current_password)) return now;
     throw reauthenticationRequired();
   }
   const fresh = now.getTime() - signedInAt.getTime() <= context.settings.freshSignInSeconds * 1000;

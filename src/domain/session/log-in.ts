@@ -5,6 +5,7 @@ import { DomainError } from '../errors.ts';
 import { organizationKey } from '../organization/name.ts';
 import type { OrganizationDocument } from '../organization/organization.ts';
 import { VISIBLE } from '../organization/organization.ts';
+import { admit, takeSignIn } from '../throttle/sign-in.ts';
 import { openSession } from './open-session.ts';
 import type { Tokens } from './session.ts';
 
@@ -20,11 +21,15 @@ type Account = { readonly admin: AdminDocument; readonly organization: Organizat
 /**
  * Signs an admin in. The work is the same for an account that does not exist.
  * @throws {DomainError} invalid_credentials, the same for whatever did not fit; organization_required when the
- *   password fits accounts of several organizations; busy
+ *   password fits accounts of several organizations; too_many_requests, busy
  */
 export async function logIn(context: Context, input: LogInInput): Promise<LogInResult> {
-  const accounts = await findAccounts(context, input);
-  if (accounts.length > MAX_ACCOUNTS) throw organizationRequired([]);
+  await takeSignIn(context);
+  const found = await findAccounts(context, input);
+  if (found.length > MAX_ACCOUNTS) throw organizationRequired([]);
+  const admins = found.map(({ admin }) => admin);
+  const { admitted, succeeded } = await admit(context, emailKey(input.email), admins);
+  const accounts = found.filter(({ admin }) => admitted.includes(admin));
   if (accounts.length === 0) {
     await context.passwords.verify(input.password, undefined);
     throw invalidCredentials();
@@ -36,6 +41,7 @@ export async function logIn(context: Context, input: LogInInput): Promise<LogInR
   const matching = accounts.filter((_, index) => fits[index]);
   const [account, ...others] = matching;
   if (account === undefined) throw invalidCredentials();
+  await Promise.all(matching.map(({ admin }) => succeeded(admin)));
   if (others.length > 0) throw organizationRequired(matching.map(({ organization }) => organization.name));
 
   return {

@@ -21,6 +21,7 @@ import {
   timestamp,
   tokens,
 } from '../schemas.ts';
+import { throttled } from '../throttled.ts';
 
 const refreshToken = z.strictObject({ refresh_token: z.string().min(1).max(256) });
 
@@ -50,7 +51,7 @@ export function adminRoutes(app: OpenAPIHono<Env>): void {
         'Signed in.',
         tokens.extend({ admin_id: z.string(), admin_email: z.string(), organization: z.string() }),
       ),
-      ...problems(400, 401, 409, 413, 415, 422),
+      ...problems(400, 401, 409, 413, 415, 422, 429),
     },
   });
   app.openapi(login, async (c) => {
@@ -63,9 +64,9 @@ export function adminRoutes(app: OpenAPIHono<Env>): void {
     path: '/admin/refresh',
     tags: ['Admins'],
     summary: 'Trade a refresh token for fresh tokens; each is good once',
-    middleware: [boundedBody, jsonBody] as const,
+    middleware: [boundedBody, jsonBody, throttled('refresh')] as const,
     request: { body: body(refreshToken) },
-    responses: { 200: json('Fresh tokens.', tokens), ...problems(400, 401, 413, 415, 422) },
+    responses: { 200: json('Fresh tokens.', tokens), ...problems(400, 401, 413, 415, 422, 429) },
   });
   app.openapi(refresh, async (c) => {
     c.header('Cache-Control', 'no-store');

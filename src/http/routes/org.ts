@@ -25,6 +25,7 @@ import {
   timestamp,
   tokens,
 } from '../schemas.ts';
+import { throttled } from '../throttled.ts';
 
 const dryRun = z
   .enum(['true', 'false'])
@@ -73,7 +74,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>): void {
     path: '/org/create',
     tags: ['Organizations'],
     summary: 'Create an organization, its collection and its first admin',
-    middleware: [boundedBody, jsonBody] as const,
+    middleware: [boundedBody, jsonBody, throttled('create')] as const,
     request: {
       headers: z.object({ 'idempotency-key': idempotencyKey }),
       body: body(z.strictObject({ organization_name: organizationName, email, password: newPassword })),
@@ -90,7 +91,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>): void {
           created_at: timestamp,
         }),
       ),
-      ...problems(400, 409, 413, 415, 422),
+      ...problems(400, 409, 413, 415, 422, 429),
     },
   });
   app.openapi(create, async (c) => {
@@ -160,7 +161,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>): void {
         'The organization as it is now; the tokens from before have ended. Or, with dry_run=true, what would change.',
         z.union([metadata.extend(tokens.shape), updatePreview]),
       ),
-      ...problems(400, 401, 403, 409, 413, 415, 422),
+      ...problems(400, 401, 403, 409, 413, 415, 422, 429),
     },
   });
   app.openapi(update, async (c) => {
@@ -213,7 +214,7 @@ export function organizationRoutes(app: OpenAPIHono<Env>): void {
     summary: 'Bring a deleted organization back, while it is kept (DELETE_RETENTION_DAYS)',
     middleware: [boundedBody, jsonBody] as const,
     request: { body: body(z.strictObject({ organization_name: organizationName, email, password })) },
-    responses: { 200: json('Restored.', metadata), ...problems(400, 401, 409, 413, 415, 422) },
+    responses: { 200: json('Restored.', metadata), ...problems(400, 401, 409, 413, 415, 422, 429) },
   });
   app.openapi(restore, async (c) => {
     const restored = await restoreOrganization(c.get('context'), c.req.valid('json'));
