@@ -109,13 +109,13 @@ export type Config = {
   readonly port: number;
   readonly dataDir: string;
   readonly bcryptCost: number;
-  /** How long a request may wait for the store, in one call or in several, before its caller gets 503. */
   /** Whose X-Forwarded-For counts. */
   readonly trustedProxies: readonly string[];
   /** How often what may be done; null: as often as one likes. */
   readonly limits: Readonly<
     Record<'loginAddress' | 'loginAccount' | 'create' | 'mail' | 'refresh', { count: number; seconds: number } | null>
   >;
+  /** How long a request may wait for the store, in one call or in several, before its caller gets 503. */
   readonly storeTimeoutMs: number;
   /** On Workers with MONGO_URI: how many Durable Objects hold a connection pool each. */
   readonly gatewayObjects: number;

@@ -49,7 +49,6 @@ Without MONGO_URI it runs on an embedded store in DATA_DIR. Its variables, and w
   LIMIT_MAIL          mails that an address asks for (20/600)
   LIMIT_REFRESH       refreshes of an address (600/60)
   TRUSTED_PROXIES     addresses and networks whose X-Forwarded-For counts (none)
-  STORE_TIMEOUT_MS    how long the store may take to answer (5000)
 
 README.md has the rest.
 `;
