@@ -60,6 +60,19 @@ export async function beginOperation(
  * @throws {DomainError} operation_in_progress, conflict
  */
 export async function whenIdle(context: Context, organization: OrganizationDocument): Promise<OrganizationDocument> {
+  const idle = await whenEnded(context, organization);
+  if (idle === undefined || idle.epoch !== organization.epoch) throw changedMeanwhile();
+  return idle;
+}
+
+/**
+ * Resolves to the organization as the operation under way has left it, if there is one; undefined when it is gone.
+ * @throws {DomainError} operation_in_progress when it does not end in 3 s
+ */
+export async function whenEnded(
+  context: Context,
+  organization: OrganizationDocument,
+): Promise<OrganizationDocument | undefined> {
   let current: OrganizationDocument | undefined = organization;
   for (let waits = 0; current?.operation; waits++) {
     if (waits === WAITS) {
@@ -68,7 +81,6 @@ export async function whenIdle(context: Context, organization: OrganizationDocum
     if (!(await recoverStale(context, current))) await context.wait(WAIT_MS);
     current = await context.master.organizations.findOne({ _id: organization._id });
   }
-  if (current === undefined || current.epoch !== organization.epoch) throw changedMeanwhile();
   return current;
 }
 

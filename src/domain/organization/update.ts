@@ -10,7 +10,7 @@ import { invalidToken } from '../session/authenticate.ts';
 import { renewSession } from '../session/open-session.ts';
 import type { Tokens } from '../session/session.ts';
 import { currentEpoch } from '../session/session.ts';
-import { beginOperation, whenIdle } from './lifecycle.ts';
+import { beginOperation, whenEnded, whenIdle } from './lifecycle.ts';
 import type { OrganizationName } from './name.ts';
 import { organizationKey, parseOrganizationName } from './name.ts';
 import type { AdminChange, OrganizationDocument, OrganizationMetadata, RenameOperation } from './organization.ts';
@@ -97,7 +97,8 @@ export function checkUpdate(
 
 /**
  * The answer to a rename that is asked for again with the token that did it, after its reply was lost.
- * @throws {DomainError} invalid_token when it was another change, or anything has ended that reply's tokens since
+ * @throws {DomainError} invalid_token when it was another change, or anything has ended that reply's tokens since;
+ *   operation_in_progress
  */
 export async function repeatUpdate(
   context: Context,
@@ -105,13 +106,14 @@ export async function repeatUpdate(
   input: UpdateOrganizationInput,
 ): Promise<OrganizationMetadata & Tokens> {
   const { organizations, admins } = context.master;
-  const [organization, admin] = await Promise.all([
-    organizations.findOne({ _id: claims.org_id, status: { $in: VISIBLE } }),
-    admins.findOne({ _id: claims.admin_id, organization_id: claims.org_id }),
-  ]);
+  const found = await organizations.findOne({ _id: claims.org_id, status: { $in: VISIBLE } });
+  // The rename itself may be under way still, or left to others by an instance that died.
+  const organization = found && (await whenEnded(context, found));
+  const admin = await admins.findOne({ _id: claims.admin_id, organization_id: claims.org_id });
   if (organization === undefined || admin === undefined || input.new_organization_name === undefined) {
     throw invalidToken();
   }
+  if (!VISIBLE.includes(organization.status)) throw invalidToken();
   const { last_change, name } = organization;
   const same =
     last_change?.kind === 'rename' &&

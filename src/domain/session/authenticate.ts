@@ -55,7 +55,10 @@ export async function authenticateOrRepeat(
     return { principal: await authenticateClaims(context, claims) };
   } catch (error) {
     const { organizations, erasures } = context.master;
-    const changed = await organizations.count({ _id: claims.org_id, 'last_change.asked_by': claims.jti });
+    const changed = await organizations.count({
+      _id: claims.org_id,
+      $or: [{ 'last_change.asked_by': claims.jti }, { 'operation.asked_by': claims.jti }],
+    });
     const erased = await erasures.count({ _id: claims.org_id, asked_by: claims.jti });
     if (changed + erased === 0) throw error;
     return { spent: claims };
