@@ -49,7 +49,7 @@ const INSTANCES = 2;
 const LEASE_MS = 3000;
 const QUARANTINE_MS = 4000;
 const RECONCILE_MS = 500;
-const STORE_TIMEOUT_MS = 2000;
+const STORE_TIMEOUT_MS = 4000;
 
 /** How long the service may take to bring everything in order once it is left alone. */
 const ORDER_MS = 60_000;
