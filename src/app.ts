@@ -11,6 +11,7 @@ import type { Env } from './http/env.ts';
 import { problem, problemOf } from './http/problem.ts';
 import { requestContext } from './http/request-context.ts';
 import { adminRoutes } from './http/routes/admin.ts';
+import { auditRoutes } from './http/routes/audit.ts';
 import { healthRoutes } from './http/routes/health.ts';
 import { memberRoutes } from './http/routes/members.ts';
 import { organizationRoutes } from './http/routes/org.ts';
@@ -48,6 +49,7 @@ export function createApp(services: Services, getConnInfo: GetConnInfo): OpenAPI
   app.use('/admin/*', prepared(services));
   organizationRoutes(app);
   adminRoutes(app);
+  auditRoutes(app);
   memberRoutes(app);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {

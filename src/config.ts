@@ -64,6 +64,13 @@ const schema = z.object({
   JWT_ISSUER: text.default('tenantry'),
   JWT_AUDIENCE: text.default('tenantry'),
   JWT_EXP_MINUTES: integer(1, 1440).default(60),
+  AUDIT_SECRET: text
+    .transform((list) => list.split(',').map((secret) => secret.trim()))
+    .refine(
+      (secrets) => secrets.every((secret) => new TextEncoder().encode(secret).byteLength >= MIN_SECRET_BYTES),
+      `has at least ${MIN_SECRET_BYTES} bytes in each of its secrets (comma-separated, the current one first). ${SECRET_ADVICE}`,
+    )
+    .optional(),
   SESSION_DAYS: integer(1, 366).default(30),
   SESSION_IDLE_DAYS: integer(1, 366).default(7),
   HOST: text.default('127.0.0.1'),
@@ -105,6 +112,8 @@ export type Config = {
   };
   /** How long a session lasts at most, and unused, in seconds. */
   readonly sessionSeconds: { readonly absolute: number; readonly idle: number };
+  /** What the audit log is sealed with, the current one first. Undefined: the signing secret. */
+  readonly auditSecrets: readonly string[] | undefined;
   readonly host: string;
   readonly port: number;
   readonly dataDir: string;
@@ -187,6 +196,7 @@ export function parseConfig(environment: Environment): Config {
       lifetimeSeconds: variables.JWT_EXP_MINUTES * 60,
     },
     sessionSeconds: { absolute: variables.SESSION_DAYS * DAY_SECONDS, idle: variables.SESSION_IDLE_DAYS * DAY_SECONDS },
+    auditSecrets: variables.AUDIT_SECRET,
     host: variables.HOST,
     port: variables.PORT,
     dataDir: variables.DATA_DIR,

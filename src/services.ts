@@ -1,5 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Config } from './config.ts';
+import { createTurns } from './domain/audit/turns.ts';
 import type { Context, Log, Passwords } from './domain/context.ts';
 import { DomainError } from './domain/errors.ts';
 import { openMaster, prepareMaster } from './domain/master.ts';
@@ -10,6 +11,7 @@ import { createSecretKeyRings } from './platform/key-rings.ts';
 import { createKeyedHash } from './platform/keyed-hash.ts';
 import type { Hasher } from './platform/password.ts';
 import { HasherBusyError } from './platform/password.ts';
+import { createSeals } from './platform/seals.ts';
 import type { Executor } from './store/port.ts';
 import { createStore } from './store/store.ts';
 
@@ -49,6 +51,7 @@ export type Services = {
 export function createServices(config: Config, platform: Platform): Services {
   const store = createStore(platform.executor);
   const clock = () => new Date();
+  const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
   const newId = () => uuidv7();
   const keys = platform.keys ?? createSecretKeyRings(platform.jwtSecret, config.jwt.algorithm);
   const context: Context = {
@@ -60,7 +63,9 @@ export function createServices(config: Config, platform: Platform): Services {
     tokens: createAccessTokens({ ...config.jwt, keys, clock, newId }),
     clock,
     keyedHash: createKeyedHash(platform.jwtSecret),
-    wait: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    seals: createSeals(config.auditSecrets ?? [platform.jwtSecret]),
+    auditTurns: createTurns(wait),
+    wait,
     newId,
     log: platform.log,
     settings: {

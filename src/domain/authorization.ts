@@ -17,7 +17,9 @@ export type Action =
   /** Who its admins are, and who is invited. */
   | 'admins.read'
   /** Inviting, withdrawing, changing roles, removing. */
-  | 'admins.manage';
+  | 'admins.manage'
+  /** The audit log, with the addresses that admins came from. */
+  | 'audit.read';
 
 /** Who may do what. A route or a verb names an action; nothing else decides. */
 export const PERMISSIONS: Readonly<Record<Action, readonly Role[]>> = {
@@ -27,6 +29,7 @@ export const PERMISSIONS: Readonly<Record<Action, readonly Role[]>> = {
   'account.update': ['owner', 'admin', 'viewer'],
   'admins.read': ['owner', 'admin', 'viewer'],
   'admins.manage': ['owner'],
+  'audit.read': ['owner', 'admin'],
 };
 
 export const isPermitted = (role: Role, action: Action): boolean => PERMISSIONS[action].includes(role);

@@ -1,5 +1,8 @@
 import type { Collection, Database, Store } from '../store/store.ts';
 import type { AdminDocument } from './admin/admin.ts';
+import type { AuditEntry, AuditHead, Seals } from './audit/chain.ts';
+import type { SignInFailures } from './audit/sign-in-failures.ts';
+import type { Turns } from './audit/turns.ts';
 import type { IdempotencyDocument } from './idempotency/idempotency.ts';
 import type { ClaimDocument } from './organization/claims.ts';
 import type { ErasureDocument } from './organization/erase.ts';
@@ -18,6 +21,9 @@ export type Master = {
   readonly erasures: Collection<ErasureDocument>;
   readonly idempotency: Collection<IdempotencyDocument>;
   readonly budgets: Collection<BudgetDocument>;
+  readonly audit: Collection<AuditEntry>;
+  readonly audit_heads: Collection<AuditHead>;
+  readonly sign_in_failures: Collection<SignInFailures>;
 };
 
 /** Password hashing. Both do the same work whatever they are given; over their bound they throw `busy`. */
@@ -72,6 +78,10 @@ export type Context = {
   readonly clock: () => Date;
   /** A hash that only this service can make: for what must be recognized, and not read. */
   readonly keyedHash: (text: string) => string;
+  /** The seals of the audit log. */
+  readonly seals: Seals;
+  /** Turns at writing to the audit log of an organization. */
+  readonly auditTurns: Turns;
   /** Resolves after so many milliseconds. */
   readonly wait: (ms: number) => Promise<void>;
   /** A new id: time-ordered, unique (UUIDv7, RFC 9562). */

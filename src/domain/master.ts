@@ -1,5 +1,7 @@
 import type { Store } from '../store/store.ts';
 import { ADMIN_INDEXES } from './admin/admin.ts';
+import { AUDIT_INDEXES } from './audit/chain.ts';
+import { SIGN_IN_FAILURE_INDEXES } from './audit/sign-in-failures.ts';
 import type { Master } from './context.ts';
 import { IDEMPOTENCY_INDEXES } from './idempotency/idempotency.ts';
 import { CLAIM_INDEXES } from './organization/claims.ts';
@@ -19,6 +21,9 @@ export function openMaster(store: Store, name: string): Master {
     erasures: database.collection('erasures'),
     idempotency: database.collection('idempotency_keys'),
     budgets: database.collection('budgets'),
+    audit: database.collection('audit'),
+    audit_heads: database.collection('audit_heads'),
+    sign_in_failures: database.collection('sign_in_failures'),
   };
 }
 
@@ -32,5 +37,8 @@ export async function prepareMaster({ database }: Master): Promise<void> {
     database.createCollection('erasures'),
     database.createCollection('idempotency_keys', IDEMPOTENCY_INDEXES),
     database.createCollection('budgets', BUDGET_INDEXES),
+    database.createCollection('audit', AUDIT_INDEXES),
+    database.createCollection('audit_heads'),
+    database.createCollection('sign_in_failures', SIGN_IN_FAILURE_INDEXES),
   ]);
 }

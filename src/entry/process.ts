@@ -37,6 +37,7 @@ Without MONGO_URI it runs on an embedded store in DATA_DIR. Its variables, and w
   JWT_ISSUER          the issuer in access tokens (tenantry)
   JWT_AUDIENCE        the audience in access tokens (tenantry)
   JWT_EXP_MINUTES     how long an access token lasts (60)
+  AUDIT_SECRET        what the audit log is sealed with (JWT_SECRET)
   SESSION_DAYS        how long a session lasts (30)
   SESSION_IDLE_DAYS   how long a session lasts unused (7)
   HOST, PORT          where to listen (127.0.0.1, 8000)

@@ -3,6 +3,7 @@ import type { Caller } from '../support/caller.ts';
 import { createCaller } from '../support/caller.ts';
 import type { RunningService, Runtime, StoreChoice } from '../support/service.ts';
 import { startService } from '../support/service.ts';
+import { auditPromises } from './suite/audit.ts';
 import { bodyPromises } from './suite/bodies.ts';
 import type { Cell } from './suite/cell.ts';
 import { hindsightPromises } from './suite/hindsight.ts';
@@ -39,6 +40,7 @@ export function httpSuite(runtime: Runtime, storeName: string, store: StoreChoic
     surfacePromises(cell);
     organizationPromises(cell);
     tokenPromises(cell);
+    auditPromises(cell);
     bodyPromises(cell);
     if (store?.kind === 'mongo') masterDatabasePromises(cell);
     hindsightPromises(cell);

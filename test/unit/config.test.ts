@@ -37,6 +37,7 @@ describe('the configuration', () => {
       JWT_SECRET: 'tooshort',
       JWT_ALGORITHM: 'none',
       JWT_EXP_MINUTES: '1e3',
+      AUDIT_SECRET: `${SECRET}, tooshort`,
       PORT: '65536',
       BCRYPT_COST: '4',
       TRUSTED_PROXIES: '10.0.0.0/8, 010.0.0.1',

@@ -1,4 +1,5 @@
 import type { Index } from '../../store/port.ts';
+import type { DueNotes } from '../audit/due.ts';
 import type { Role } from '../authorization.ts';
 import type { KnownAddresses } from '../throttle/sign-in.ts';
 
@@ -18,6 +19,9 @@ export type AdminDocument = {
   readonly changed_by: string;
   /** From where the admin signed in of late: see throttle/sign-in.ts. Changes without the version. */
   readonly known_addresses?: KnownAddresses;
+  /** Of what was changed and is not in the audit log yet, and since when; not there when all is. */
+  readonly audit_due?: DueNotes;
+  readonly audit_due_at?: Date;
   readonly created_at: Date;
   readonly updated_at: Date;
 };
@@ -27,6 +31,7 @@ export const ADMIN_INDEXES: readonly Index[] = [
   { name: 'organization_id_role', key: { organization_id: 1, role: 1 } },
   { name: 'email_key', key: { email_key: 1 } },
   { name: 'created_at', key: { created_at: 1 } },
+  { name: 'audit_due_at', key: { audit_due_at: 1 } },
 ];
 
 export const emailKey = (email: string): string => email.toLowerCase();

@@ -1,3 +1,4 @@
+import { countFailedSignIn } from '../audit/sign-in-failures.ts';
 import type { Context } from '../context.ts';
 import type { Budget } from '../throttle/budget.ts';
 import { draw, reset, tooManyRequests } from '../throttle/budget.ts';
@@ -15,5 +16,6 @@ export async function isCurrentPassword(context: Context, admin: AdminDocument, 
   if (!drawn.granted) throw tooManyRequests(drawn.seconds);
   const fits = await context.passwords.verify(password, admin.password_hash);
   if (fits) await reset(context, budget);
+  else await countFailedSignIn(context, admin._id, [admin]);
   return fits;
 }

@@ -3,6 +3,8 @@
  * organization, so that "another owner is there" holds from when it was looked at until the change is written. Every
  * write of an admin is conditional on its version, so that an instance paused past its lease writes nothing late.
  */
+import { noteOf } from '../audit/event.ts';
+import { record } from '../audit/record.ts';
 import type { Role } from '../authorization.ts';
 import { forbidden, isPermitted } from '../authorization.ts';
 import type { Context } from '../context.ts';
@@ -53,6 +55,10 @@ async function change(
     admin_id: adminId,
     role,
     actor_id: actor._id,
+    audit: noteOf(context, role === null ? 'admin.removed' : 'admin.role_changed', {
+      actor: actor._id,
+      target: adminId,
+    }),
   };
   const begun = await beginOperation(context, organization, operation, { status: 'active' });
   const refusal = await carryOnMembership(context, begun);
@@ -70,7 +76,10 @@ export async function carryOnMembership(
 ): Promise<DomainError | undefined> {
   if (operation?.kind !== 'membership') return undefined;
   const refusal = await apply(context, _id, operation);
-  if (refusal === undefined) await persist(() => context.master.sessions.deleteMany({ admin_id: operation.admin_id }));
+  if (refusal === undefined) {
+    await persist(() => context.master.sessions.deleteMany({ admin_id: operation.admin_id }));
+    await record(context, _id, operation.id, operation.audit);
+  }
   await persist(() =>
     context.master.organizations.updateOne(
       { _id, 'operation.id': operation.id },

@@ -2,6 +2,8 @@ import { isStoreError } from '../../store/port.ts';
 import type { AdminDocument } from '../admin/admin.ts';
 import { emailKey } from '../admin/admin.ts';
 import { checkNewPassword } from '../admin/password-policy.ts';
+import { noteOf } from '../audit/event.ts';
+import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { persist } from '../persist.ts';
@@ -53,7 +55,11 @@ export async function createOrganization(
     version: 1,
     epoch: 1,
     placement: { cluster, database, collection: '' },
-    operation: { id, kind: 'create' },
+    operation: {
+      id,
+      kind: 'create',
+      audit: noteOf(context, 'organization.created', { actor: ids.adminId, target: id }),
+    },
     lease_until: leaseFromNow(context),
     last_change: null,
     purge_at: null,
@@ -64,6 +70,7 @@ export async function createOrganization(
 
   const claimant = { organizationId: id, operationId: id };
   let created: CreateOrganizationResult | undefined;
+  let committed: OrganizationDocument;
   try {
     if (!(await takeName(context, key, claimant))) throw nameTaken();
     const password_hash = await context.passwords.hash(input.password);
@@ -93,13 +100,30 @@ export async function createOrganization(
       admin_email: admin.email,
       created_at: now,
     };
-    await commit(context, id, placement.collection);
-    return created;
+    committed = await commit(context, id, placement.collection);
   } catch (error) {
     const undone = await rollBack(context, id, error);
     if (!undone && created !== undefined) return created;
     throw error;
   }
+  try {
+    await carryOnCreate(context, committed);
+  } catch (error) {
+    context.log('warn', 'organization.create.left', { organization_id: id, error });
+  }
+  return created;
+}
+
+/** Ends a create that is committed: it is recorded. */
+export async function carryOnCreate(context: Context, { _id, operation }: OrganizationDocument): Promise<void> {
+  if (operation?.kind !== 'create') return;
+  await record(context, _id, operation.id, operation.audit);
+  await persist(() =>
+    context.master.organizations.updateOne(
+      { _id, 'operation.id': operation.id },
+      { $set: { operation: null, lease_until: null }, $inc: { version: 1 } },
+    ),
+  );
 }
 
 const journal = (context: Context, organization: OrganizationDocument): Promise<void> =>
@@ -119,23 +143,21 @@ async function insertOnce(insert: () => Promise<void>): Promise<void> {
 }
 
 /** The commit point. From here the organization exists; before it, nothing of it remains. */
-async function commit(context: Context, id: string, collection: string): Promise<void> {
+async function commit(context: Context, id: string, collection: string): Promise<OrganizationDocument> {
   const { organizations } = context.master;
-  const { matched } = await persist(() =>
-    organizations.updateOne(
+  const committed = await persist(() =>
+    organizations.findOneAndUpdate(
       { _id: id, status: 'creating' },
-      {
-        $set: { status: 'active', 'placement.collection': collection, operation: null, lease_until: null },
-        $inc: { version: 1 },
-      },
+      { $set: { status: 'active', 'placement.collection': collection }, $inc: { version: 1 } },
     ),
   );
-  if (matched === 1) return;
+  if (committed !== undefined) return committed;
   // Not `creating` any more: by an earlier try of this very write, or because others took us for dead and cleared up.
   const organization = await organizations.findOne({ _id: id });
   if (organization === undefined || organization.status === 'deleting') {
     throw new DomainError('unavailable', 'The organization could not be created in time. Try again.');
   }
+  return organization;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { noteOf } from '../audit/event.ts';
 import { forbidden } from '../authorization.ts';
 import type { Context } from '../context.ts';
 import type { AccessClaims } from '../session/access-token.ts';
@@ -22,7 +23,7 @@ export type DeleteOrganizationResult = { deleted: true; organization_name: strin
  */
 export async function deleteOrganization(
   context: Context,
-  { organization, claims }: Principal,
+  { organization, admin, claims }: Principal,
   input: DeleteOrganizationInput,
 ): Promise<DeleteOrganizationResult> {
   await requireOwnName(context, organization, input.organization_name);
@@ -33,6 +34,7 @@ export async function deleteOrganization(
     retain_until: retentionMs === 0 ? null : new Date(context.clock().getTime() + retentionMs),
     removed: null,
     asked_by: claims.jti,
+    audit: noteOf(context, 'organization.deleted', { actor: admin._id, target: organization._id }),
   };
   const last_change = { kind: 'delete', operation_id: operation.id, asked_by: claims.jti, raised: 1 } as const;
   const changes = { status: 'deleting', last_change } as const;

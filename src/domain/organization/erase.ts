@@ -1,4 +1,8 @@
 import { isStoreError } from '../../store/port.ts';
+import { recordDue } from '../audit/due.ts';
+import { noteOf } from '../audit/event.ts';
+import { forgetAddresses, record } from '../audit/record.ts';
+import { recordFailuresOf } from '../audit/sign-in-failures.ts';
 import type { Context } from '../context.ts';
 import { persist } from '../persist.ts';
 import { claimedPlacements, releaseClaims } from './claims.ts';
@@ -19,6 +23,9 @@ export type ErasureDocument = {
   readonly asked_by: string | null;
 };
 
+/** After any time that there is. */
+const FOREVER = new Date(8.64e15);
+
 /** Clears everything of an organization that is `deleting`, its own document last: until then it can be done again. */
 export async function eraseOrganization(context: Context, organizationId: string): Promise<void> {
   const { admins, sessions, organizations, erasures, idempotency } = context.master;
@@ -33,6 +40,10 @@ export async function eraseOrganization(context: Context, organizationId: string
     await persist(() => context.clusters(cluster).database(database).dropCollection(collection));
   }
   await persist(() => sessions.deleteMany({ organization_id: organizationId }));
+  for (const admin of await admins.find({ organization_id: organizationId, audit_due_at: { $lt: FOREVER } })) {
+    await recordDue(context, admin);
+  }
+  await recordFailuresOf(context, organizationId);
   await persist(() => admins.deleteMany({ organization_id: organizationId }));
   await persist(() => idempotency.deleteMany({ organization_id: organizationId, answer: { $ne: null } }));
   await releaseClaims(context, organizationId);
@@ -45,6 +56,10 @@ export async function eraseOrganization(context: Context, organizationId: string
     };
     await persist(() => insertUnlessThere(() => erasures.insertOne(receipt)));
   }
+  if (operation !== undefined && operation.audit !== null) {
+    await record(context, organizationId, operation.id, operation.audit);
+  }
+  await forgetAddresses(context, organizationId);
   await persist(() => organizations.deleteOne({ _id: organizationId, status: 'deleting' }));
 }
 
@@ -56,6 +71,7 @@ export async function purge(context: Context, { _id, version }: OrganizationDocu
     retain_until: null,
     removed: null,
     asked_by: 'purge',
+    audit: noteOf(context, 'organization.purged', { actor: 'service', target: _id }),
   };
   const { matched } = await context.master.organizations.updateOne(
     { _id, version, status: 'deleted' },

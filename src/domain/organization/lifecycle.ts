@@ -8,6 +8,7 @@ import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { persist } from '../persist.ts';
 import { claimName, nameClaimId } from './claims.ts';
+import { carryOnCreate } from './create.ts';
 import { eraseOrganization } from './erase.ts';
 import type {
   DeleteOperation,
@@ -85,7 +86,7 @@ export async function whenEnded(
 }
 
 /**
- * Carries on an operation whose lease has run out: a create is rolled back, a rename and a delete are finished.
+ * Carries on an operation whose lease has run out: a create that is not committed is rolled back, all else is finished.
  * @returns false when the lease still runs, or another instance took it first
  */
 export async function recoverStale(context: Context, organization: OrganizationDocument): Promise<boolean> {
@@ -94,7 +95,7 @@ export async function recoverStale(context: Context, organization: OrganizationD
   const lease = { lease_until: leaseFromNow(context) };
   const taken = await context.master.organizations.findOneAndUpdate(
     { _id, version },
-    operation.kind === 'create'
+    operation.kind === 'create' && organization.status === 'creating'
       ? {
           $set: { ...lease, status: 'deleting', operation: rolledBack(operation.id) },
           $inc: { version: 1 },
@@ -115,6 +116,9 @@ export async function recoverStale(context: Context, organization: OrganizationD
 /** Carries on whatever operation is under way. */
 export async function carryOn(context: Context, organization: OrganizationDocument): Promise<void> {
   switch (organization.operation?.kind) {
+    case 'create':
+      await carryOnCreate(context, organization);
+      break;
     case 'rename':
       await carryOnRename(context, organization);
       break;
@@ -137,6 +141,7 @@ export const rolledBack = (id: string): DeleteOperation => ({
   retain_until: null,
   removed: null,
   asked_by: null,
+  audit: null,
 });
 
 /** Takes a name, also from an operation that died with it. False when another organization has it. */

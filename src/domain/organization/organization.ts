@@ -1,4 +1,6 @@
 import type { Index } from '../../store/port.ts';
+import type { DueNotes } from '../audit/due.ts';
+import type { AuditNote } from '../audit/event.ts';
 import type { Role } from '../authorization.ts';
 
 /**
@@ -20,10 +22,17 @@ export type AdminChange = {
   /** The admin's version that the change was made for. */
   readonly version: number;
   readonly set: { readonly [field: string]: string | Date };
+  /** What is to be recorded of it. */
+  readonly audit: DueNotes;
 };
 
 export type Operation =
-  | { readonly id: string; readonly kind: 'create' }
+  | {
+      readonly id: string;
+      readonly kind: 'create';
+      /** What is to be recorded once it is committed, as of every operation before it is ended. */
+      readonly audit: AuditNote;
+    }
   | {
       readonly id: string;
       readonly kind: 'rename';
@@ -37,6 +46,7 @@ export type Operation =
       readonly admin: AdminChange | null;
       /** The token that asked for it. */
       readonly asked_by: string;
+      readonly audit: AuditNote;
     }
   | {
       readonly id: string;
@@ -47,8 +57,10 @@ export type Operation =
       readonly removed: Removed | null;
       /** The token that asked for it; null for a create that was rolled back. */
       readonly asked_by: string | null;
+      /** Null for a create that was rolled back: nothing came of it. */
+      readonly audit: AuditNote | null;
     }
-  | { readonly id: string; readonly kind: 'restore' }
+  | { readonly id: string; readonly kind: 'restore'; readonly audit: AuditNote }
   | {
       readonly id: string;
       readonly kind: 'membership';
@@ -57,6 +69,7 @@ export type Operation =
       readonly role: Role | null;
       /** The admin who asked for it, and has to be permitted to while it is done. */
       readonly actor_id: string;
+      readonly audit: AuditNote;
     };
 
 /** What an erasure removes. */

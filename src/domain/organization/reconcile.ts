@@ -1,5 +1,7 @@
 import type { Document, Filter } from '../../store/port.ts';
 import type { Collection } from '../../store/store.ts';
+import { settleDue } from '../audit/due.ts';
+import { countedLongEnough, recordFailures } from '../audit/sign-in-failures.ts';
 import type { Context } from '../context.ts';
 import { releaseClaims } from './claims.ts';
 import { eraseOrganization, purge } from './erase.ts';
@@ -15,7 +17,7 @@ const PAGE = 200;
  * @param thorough look for leftovers of any age, not of the last while only: at start, and now and then
  */
 export async function reconcile(context: Context, { thorough }: { thorough: boolean }): Promise<void> {
-  const { organizations, claims, sessions, idempotency } = context.master;
+  const { organizations, admins, claims, sessions, idempotency, sign_in_failures } = context.master;
   const now = context.clock();
   await each(context, organizations, { lease_until: { $lt: now } }, (organization) =>
     recoverStale(context, organization),
@@ -25,6 +27,9 @@ export async function reconcile(context: Context, { thorough }: { thorough: bool
   await each(context, organizations, { purge_at: { $lt: now } }, (organization) => purge(context, organization));
   await claims.deleteMany({ state: 'leased', until: { $lt: now } });
   await clearOrphans(context, thorough);
+  const sincePausedAtMost = new Date(now.getTime() - context.settings.leaseMs);
+  await each(context, admins, { audit_due_at: { $lt: sincePausedAtMost } }, ({ _id }) => settleDue(context, _id));
+  await each(context, sign_in_failures, countedLongEnough(context), (failures) => recordFailures(context, failures));
   await sessions.deleteMany({ expires_at: { $lt: now } });
   await idempotency.deleteMany({ expires_at: { $lt: now } });
 }

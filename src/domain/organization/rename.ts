@@ -1,5 +1,7 @@
 import type { Value } from '../../store/port.ts';
 import { isStoreError } from '../../store/port.ts';
+import { dueWith, settleDue } from '../audit/due.ts';
+import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { persist } from '../persist.ts';
@@ -129,6 +131,7 @@ async function release(
   operation: RenameOperation,
 ): Promise<void> {
   await releaseClaims(context, organization._id);
+  await record(context, organization._id, operation.id, operation.audit);
   await advance(context, organization, operation, { $set: { operation: null, lease_until: null } });
 }
 
@@ -172,7 +175,7 @@ function advance(
 export async function changeAdmin(
   context: Context,
   operationId: string,
-  { admin_id, version, set }: AdminChange,
+  { admin_id, version, set, audit }: AdminChange,
 ): Promise<DomainError | undefined> {
   const { admins } = context.master;
   let refusal = changedMeanwhile();
@@ -180,10 +183,13 @@ export async function changeAdmin(
     const { matched } = await persist(() =>
       admins.updateOne(
         { _id: admin_id, version },
-        { $set: { ...set, changed_by: operationId }, $inc: { version: 1, epoch: 1 } },
+        { $set: { ...set, ...dueWith(audit), changed_by: operationId }, $inc: { version: 1, epoch: 1 } },
       ),
     );
-    if (matched === 1) return undefined;
+    if (matched === 1) {
+      await settleDue(context, admin_id);
+      return undefined;
+    }
   } catch (error) {
     if (!isStoreError(error, 'DuplicateKey')) throw error;
     refusal = new DomainError(
@@ -193,5 +199,7 @@ export async function changeAdmin(
     await persist(() => admins.updateOne({ _id: admin_id, version }, { $inc: { version: 1 } }));
   }
   const admin = await admins.findOne({ _id: admin_id });
-  return admin?.changed_by === operationId ? undefined : refusal;
+  if (admin?.changed_by !== operationId) return refusal;
+  await settleDue(context, admin_id);
+  return undefined;
 }

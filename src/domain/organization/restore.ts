@@ -1,4 +1,7 @@
 import { emailKey } from '../admin/admin.ts';
+import { noteOf } from '../audit/event.ts';
+import { record } from '../audit/record.ts';
+import { countFailedSignIn } from '../audit/sign-in-failures.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { persist } from '../persist.ts';
@@ -31,10 +34,15 @@ export async function restoreOrganization(
   const { succeeded } = await admit(context, email_key, admin === undefined ? [] : [admin]);
   const fits = await context.passwords.verify(input.password, admin?.password_hash);
   if (deleted === undefined || admin === undefined || !fits) {
+    await countFailedSignIn(context, JSON.stringify([email_key, key]), admin === undefined ? [] : [admin]);
     throw new DomainError('invalid_credentials', 'No deleted organization fits this name, email and password.');
   }
   await succeeded(admin);
-  const operation = { id: context.newId(), kind: 'restore' } as const;
+  const operation = {
+    id: context.newId(),
+    kind: 'restore',
+    audit: noteOf(context, 'organization.restored', { actor: admin._id, target: deleted._id }),
+  } as const;
   const begun = await beginOperation(context, deleted, operation, { status: 'restoring' }, { epoch: 1 });
   return organizationMetadata(await carryOnRestore(context, begun));
 }
@@ -59,6 +67,8 @@ export async function carryOnRestore(
   for (const aside of await tenants.listCollections(asidePrefix(_id))) {
     await moveBack(context, tenants, aside, organization);
   }
+  // Nothing ends a restore but its success.
+  await record(context, _id, operation.id, operation.audit);
   const restored = await persist(() =>
     organizations.findOneAndUpdate(
       { _id, 'operation.id': operation.id },

@@ -1,4 +1,5 @@
 import { isStoreError } from '../../store/port.ts';
+import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
 import { persist } from '../persist.ts';
 import type { OrganizationDocument } from './organization.ts';
@@ -18,6 +19,7 @@ export async function retireOrganization(context: Context, organization: Organiz
     if (!isStoreError(error, 'NamespaceNotFound', 'NamespaceExists')) throw error;
   }
   await persist(() => sessions.deleteMany({ organization_id: _id }));
+  if (operation.audit !== null) await record(context, _id, operation.id, operation.audit);
   await persist(() =>
     organizations.updateOne(
       { _id, 'operation.id': operation.id, status: 'deleting' },

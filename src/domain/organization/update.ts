@@ -1,6 +1,7 @@
 import { emailKey } from '../admin/admin.ts';
 import { isCurrentPassword } from '../admin/current-password.ts';
 import { checkNewPassword } from '../admin/password-policy.ts';
+import { noteOf } from '../audit/event.ts';
 import { authorize, forbidden } from '../authorization.ts';
 import type { Context } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
@@ -41,7 +42,7 @@ export async function updateOrganization(
   const newName = checkUpdate(principal, input);
   const signedInAt = await signIn(context, principal, input);
   const operationId = context.newId();
-  const change = await adminChange(context, principal, input);
+  const change = await adminChange(context, operationId, principal, input);
   let updated = organization;
   let raised = 0;
   if (newName !== undefined && newName.name !== organization.name) {
@@ -53,6 +54,7 @@ export async function updateOrganization(
       to: { ...newName, collection: organization.placement.collection },
       admin: change,
       asked_by: principal.claims.jti,
+      audit: noteOf(context, 'organization.renamed', { actor: principal.admin._id, target: organization._id }),
     };
     updated = await carryOnRename(
       context,
@@ -163,6 +165,7 @@ const reauthenticationRequired = (): DomainError =>
 
 async function adminChange(
   context: Context,
+  operationId: string,
   { admin }: Principal,
   { email, password }: UpdateOrganizationInput,
 ): Promise<AdminChange | null> {
@@ -173,5 +176,10 @@ async function adminChange(
     set['email_key'] = emailKey(email);
   }
   if (password !== undefined) set['password_hash'] = await context.passwords.hash(password);
-  return { admin_id: admin._id, version: admin.version, set };
+  const own = { actor: admin._id, target: admin._id };
+  const audit = {
+    ...(email !== undefined && { [`${operationId}:email`]: noteOf(context, 'admin.email_changed', own) }),
+    ...(password !== undefined && { [`${operationId}:password`]: noteOf(context, 'admin.password_changed', own) }),
+  };
+  return { admin_id: admin._id, version: admin.version, set, audit };
 }

@@ -1,5 +1,8 @@
 import type { AdminDocument } from '../admin/admin.ts';
 import { emailKey } from '../admin/admin.ts';
+import { noteOf } from '../audit/event.ts';
+import { record } from '../audit/record.ts';
+import { countFailedSignIn } from '../audit/sign-in-failures.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { organizationKey } from '../organization/name.ts';
@@ -32,7 +35,7 @@ export async function logIn(context: Context, input: LogInInput): Promise<LogInR
   const accounts = found.filter(({ admin }) => admitted.includes(admin));
   if (accounts.length === 0) {
     await context.passwords.verify(input.password, undefined);
-    throw invalidCredentials();
+    throw await failed(context, input, []);
   }
 
   const fits = await Promise.all(
@@ -40,16 +43,31 @@ export async function logIn(context: Context, input: LogInInput): Promise<LogInR
   );
   const matching = accounts.filter((_, index) => fits[index]);
   const [account, ...others] = matching;
-  if (account === undefined) throw invalidCredentials();
+  if (account === undefined) throw await failed(context, input, accounts);
   await Promise.all(matching.map(({ admin }) => succeeded(admin)));
   if (others.length > 0) throw organizationRequired(matching.map(({ organization }) => organization.name));
 
+  // Before there is a session, so that none is ever there unrecorded.
+  const { admin, organization } = account;
+  const note = noteOf(context, 'session.signed_in', { actor: admin._id, target: admin._id });
+  await record(context, organization._id, context.newId(), note);
   return {
     ...(await openSession(context, account, context.clock())),
     admin_id: account.admin._id,
     admin_email: account.admin.email,
     organization: account.organization.name,
   };
+}
+
+/** The refusal, once the failure is counted: one write for each account that was tried, and for one that is not there. */
+async function failed(context: Context, input: LogInInput, accounts: readonly Account[]): Promise<DomainError> {
+  const wanted = JSON.stringify([emailKey(input.email), organizationKey(input.organization_name ?? '') ?? '']);
+  await countFailedSignIn(
+    context,
+    wanted,
+    accounts.map(({ admin }) => admin),
+  );
+  return invalidCredentials();
 }
 
 async function findAccounts(context: Context, input: LogInInput): Promise<Account[]> {

@@ -1,3 +1,5 @@
+import { noteOf } from '../audit/event.ts';
+import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
 import { VISIBLE } from '../organization/organization.ts';
 import { persist } from '../persist.ts';
@@ -46,7 +48,10 @@ export async function refreshSession(context: Context, refreshToken: string): Pr
 }
 
 /** Ends a session of which a spent token was presented. One that was renewed meanwhile has other tokens, and goes on. */
-async function endReused(context: Context, { _id, family_hash, organization_id }: SessionDocument): Promise<void> {
+async function endReused(context: Context, session: SessionDocument): Promise<void> {
+  const { _id, family_hash, organization_id } = session;
+  const note = noteOf(context, 'session.refresh_reused', { actor: 'anonymous', target: _id });
+  await record(context, organization_id, `${_id}:${family_hash}:reused`, note, { outcome: 'failure', count: 1 });
   const ended = await persist(() => context.master.sessions.deleteOne({ _id, family_hash }));
   if (ended === 1) context.log('warn', 'session.refresh_reused', { request_id: context.request.id, organization_id });
 }

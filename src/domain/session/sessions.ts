@@ -1,3 +1,5 @@
+import { noteOf } from '../audit/event.ts';
+import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
 import type { Page, PageInput } from '../page.ts';
 import { findPage } from '../page.ts';
@@ -51,5 +53,9 @@ const sessionView = (session: SessionDocument, principal: Principal): SessionVie
 /** Ends one of the principal's sessions with its tokens. The same for one that is not theirs, or not there. */
 export async function endSession(context: Context, principal: Principal, sessionId: string): Promise<void> {
   const own = { admin_id: principal.admin._id, organization_id: principal.organization._id };
+  const session = await context.master.sessions.findOne({ _id: sessionId, ...own });
+  if (session === undefined) return;
+  const note = noteOf(context, 'session.ended', { actor: principal.admin._id, target: sessionId });
+  await record(context, own.organization_id, `${sessionId}:${session.family_hash}:ended`, note);
   await persist(() => context.master.sessions.deleteOne({ _id: sessionId, ...own }));
 }

@@ -1,0 +1,40 @@
+/**
+ * Client addresses in the log: sealed (AES-256-GCM) under a key of the organization's own, which is all that has to be
+ * removed to make every one of them unreadable for good. Entries then stay as they are, and so does their chain.
+ */
+
+const KEY_BYTES = 32;
+const IV_BYTES = 12;
+
+/** A new key for one organization's addresses, in hex. */
+export const newAddressKey = (): string => toHex(crypto.getRandomValues(new Uint8Array(KEY_BYTES)));
+
+/** The address sealed, in hex. */
+export async function concealAddress(key: string, address: string): Promise<string> {
+  const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
+  const text = new TextEncoder().encode(address);
+  const sealed = await crypto.subtle.encrypt({ name: 'AES-GCM', iv }, await importKey(key), text);
+  return toHex(iv) + toHex(new Uint8Array(sealed));
+}
+
+/** The address again; null when the key is gone, or is not the one that it was sealed with. */
+export async function revealAddress(key: string | null, concealed: string | null): Promise<string | null> {
+  if (key === null || concealed === null) return null;
+  try {
+    const bytes = fromHex(concealed);
+    const iv = bytes.subarray(0, IV_BYTES);
+    const sealed = bytes.subarray(IV_BYTES);
+    const text = await crypto.subtle.decrypt({ name: 'AES-GCM', iv }, await importKey(key), sealed);
+    return new TextDecoder().decode(text);
+  } catch {
+    return null;
+  }
+}
+
+const importKey = (key: string) =>
+  crypto.subtle.importKey('raw', fromHex(key), { name: 'AES-GCM' }, false, ['encrypt', 'decrypt']);
+
+const toHex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+const fromHex = (text: string): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
