@@ -10,7 +10,7 @@ import type { KeyRings } from './platform/key-rings.ts';
 import { createSecretKeyRings } from './platform/key-rings.ts';
 import { createKeyedHash } from './platform/keyed-hash.ts';
 import type { Hasher } from './platform/password.ts';
-import { HasherBusyError } from './platform/password.ts';
+import { costOf, HasherBusyError } from './platform/password.ts';
 import { createSeals } from './platform/seals.ts';
 import type { Executor } from './store/port.ts';
 import { createStore } from './store/store.ts';
@@ -59,7 +59,7 @@ export function createServices(config: Config, platform: Platform): Services {
     noteBudget: () => {},
     master: openMaster(store, config.masterDatabase),
     clusters: () => store,
-    passwords: createPasswords(platform.hasher),
+    passwords: createPasswords(platform.hasher, config.bcryptCost),
     tokens: createAccessTokens({ ...config.jwt, keys, clock, newId }),
     clock,
     keyedHash: createKeyedHash(platform.jwtSecret),
@@ -106,7 +106,7 @@ export function createServices(config: Config, platform: Platform): Services {
 }
 
 /** The runtime's hasher in the domain's terms. */
-function createPasswords(hasher: Hasher): Passwords {
+function createPasswords(hasher: Hasher, cost: number): Passwords {
   const busy = (error: unknown): never => {
     if (!(error instanceof HasherBusyError)) throw error;
     throw new DomainError('busy', 'Too many sign-ins at once. Try again.', { cause: error });
@@ -114,5 +114,6 @@ function createPasswords(hasher: Hasher): Passwords {
   return {
     hash: (password) => hasher.hash(password).catch(busy),
     verify: (password, hash) => hasher.verify(password, hash ?? '').catch(busy),
+    isOutdated: (hash) => (costOf(hash) ?? cost) < cost,
   };
 }

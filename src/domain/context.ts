@@ -26,11 +26,13 @@ export type Master = {
   readonly sign_in_failures: Collection<SignInFailures>;
 };
 
-/** Password hashing. Both do the same work whatever they are given; over their bound they throw `busy`. */
+/** Password hashing. `hash` and `verify` do the same work whatever they are given; over their bound they throw `busy`. */
 export type Passwords = {
   hash(password: string): Promise<string>;
   /** False for a password that no hash can be of. `undefined`: there is no hash, and the work is done all the same. */
   verify(password: string, hash: string | undefined): Promise<boolean>;
+  /** Whether a hash was made at a lower cost than is configured now. */
+  isOutdated(hash: string): boolean;
 };
 
 /** One line of the log: an event and its particulars. Never a secret, a name that a caller typed, or a document. */

@@ -18,7 +18,8 @@ export const email = z.email().max(MAX_EMAIL).meta({ example: 'admin@testco.com'
 
 export const newPassword = z.string().min(8).max(72).meta({
   format: 'password',
-  description: '8 characters to 72 bytes (bcrypt reads no more), without NUL.',
+  description:
+    '8 characters to 72 bytes (bcrypt reads no more), without NUL; none of the most used ones, nor one’s email or organization.',
   example: 'TestPass123',
 });
 

@@ -11,7 +11,8 @@ export interface Hasher {
    */
   hash(password: string): Promise<string>;
   /**
-   * Whether the hash is of this password. A hash that is malformed or empty costs the same as a real one.
+   * Whether the hash is of this password. A hash that is malformed or empty, or made at a lower cost, takes as long
+   * as one that is made now.
    * @throws {HasherBusyError} over the bound of passwords at once
    */
   verify(password: string, hash: string): Promise<boolean>;
@@ -40,6 +41,12 @@ export type HasherOptions = {
 const MAX_BYTES = 72;
 const WELL_FORMED = /^\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/;
 
+/** The cost that a hash was made at; undefined for a malformed one. */
+export function costOf(hash: string): number | undefined {
+  const cost = WELL_FORMED.exec(hash)?.[1];
+  return cost === undefined ? undefined : Number(cost);
+}
+
 /** The hash of nothing anybody knows: 22 characters of salt and 31 of digest, at the configured cost. */
 const dummyHash = (cost: number): string =>
   `$2b$${String(cost).padStart(2, '0')}$9fT1hQw2xC4bYvR7kLmZdu5aXo3GsEiN0pJtUyHzVqWcDrBnKfPSe`;
@@ -57,8 +64,13 @@ export function createHasher(bcrypt: Bcrypt, { cost, concurrency, queue }: Hashe
     },
     verify: (password, hash) =>
       bounded(async () => {
-        const possible = fits(password) && WELL_FORMED.test(hash);
+        const made = costOf(hash);
+        const possible = fits(password) && made !== undefined;
         const matches = await bcrypt.compare(fits(password) ? password : '-', possible ? hash : dummyHash(cost));
+        // A hash from before the cost was raised takes less: what is lacking is 2^made + ... + 2^(cost - 1) rounds.
+        for (let lacking = possible ? made : cost; lacking < cost; lacking++) {
+          await bcrypt.compare('-', dummyHash(lacking));
+        }
         return possible && matches;
       }),
   };

@@ -9,6 +9,7 @@ import type { Cell } from './suite/cell.ts';
 import { hindsightPromises } from './suite/hindsight.ts';
 import { masterDatabasePromises } from './suite/master-database.ts';
 import { organizationPromises } from './suite/organizations.ts';
+import { passwordPromises } from './suite/passwords.ts';
 import { surfacePromises } from './suite/surface.ts';
 import { tokenPromises } from './suite/tokens.ts';
 
@@ -41,6 +42,7 @@ export function httpSuite(runtime: Runtime, storeName: string, store: StoreChoic
     organizationPromises(cell);
     tokenPromises(cell);
     auditPromises(cell);
+    passwordPromises(cell);
     bodyPromises(cell);
     if (store?.kind === 'mongo') masterDatabasePromises(cell);
     hindsightPromises(cell);

@@ -40,7 +40,7 @@ export async function createOrganization(
   ids: NewIds = { organizationId: context.newId(), adminId: context.newId() },
 ): Promise<CreateOrganizationResult> {
   const { name, key, slug } = parseOrganizationName(input.organization_name, 'organization_name');
-  checkNewPassword(input.password, 'password');
+  checkNewPassword(input.password, 'password', { email: input.email, organizationName: name });
 
   const { admins } = context.master;
   const now = context.clock();

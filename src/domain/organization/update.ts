@@ -31,7 +31,7 @@ export type UpdateOrganizationInput = {
 /**
  * Renames the principal's organization and changes the admin's email and password: all of it or nothing.
  * @throws {DomainError} invalid_input, forbidden, reauthentication_required, organization_name_taken,
- *   admin_email_taken, operation_in_progress, conflict, busy
+ *   admin_email_taken, operation_in_progress, conflict, too_many_requests, busy
  */
 export async function updateOrganization(
   context: Context,
@@ -91,7 +91,10 @@ export function checkUpdate(
   if (new_organization_name === undefined && email === undefined && password === undefined) {
     throw invalid('', 'Say what to change: new_organization_name, email or password.');
   }
-  if (password !== undefined) checkNewPassword(password, 'password');
+  if (password !== undefined) {
+    const owner = { email: email ?? admin.email, organizationName: new_organization_name ?? organization.name };
+    checkNewPassword(password, 'password', owner);
+  }
   return new_organization_name === undefined
     ? undefined
     : parseOrganizationName(new_organization_name, 'new_organization_name');

@@ -1,5 +1,6 @@
 import type { AdminDocument } from '../admin/admin.ts';
 import { emailKey } from '../admin/admin.ts';
+import { rehash } from '../admin/rehash.ts';
 import { noteOf } from '../audit/event.ts';
 import { record } from '../audit/record.ts';
 import { countFailedSignIn } from '../audit/sign-in-failures.ts';
@@ -44,7 +45,9 @@ export async function logIn(context: Context, input: LogInInput): Promise<LogInR
   const matching = accounts.filter((_, index) => fits[index]);
   const [account, ...others] = matching;
   if (account === undefined) throw await failed(context, input, accounts);
-  await Promise.all(matching.map(({ admin }) => succeeded(admin)));
+  await Promise.all(
+    matching.map(({ admin }) => Promise.all([succeeded(admin), rehash(context, admin, input.password)])),
+  );
   if (others.length > 0) throw organizationRequired(matching.map(({ organization }) => organization.name));
 
   // Before there is a session, so that none is ever there unrecorded.

@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
+import { changePassword } from '../../domain/admin/change-password.ts';
 import { ROLES } from '../../domain/authorization.ts';
 import { logIn } from '../../domain/session/log-in.ts';
 import { logOut, logOutEverywhere } from '../../domain/session/log-out.ts';
@@ -13,6 +14,7 @@ import {
   body,
   email,
   json,
+  newPassword,
   organizationName,
   page,
   pageQuery,
@@ -35,7 +37,7 @@ const session = z.object({
   current: z.boolean().meta({ description: 'Whether it is the one that asks.' }),
 });
 
-/** Signing in and out, and one's sessions: /admin/login, /refresh, /logout, /logout-all, /me, /sessions. */
+/** Signing in and out, and one's sessions: /admin/login, /refresh, /logout, /logout-all, /password/change, /me, /sessions. */
 export function adminRoutes(app: OpenAPIHono<Env>): void {
   const login = createRoute({
     method: 'post',
@@ -144,6 +146,24 @@ export function adminRoutes(app: OpenAPIHono<Env>): void {
   app.openapi(end, async (c) => {
     await endSession(c.get('context'), c.get('principal'), c.req.valid('query').session_id);
     return c.body(null, 204);
+  });
+
+  const changeOwnPassword = createRoute({
+    method: 'post',
+    path: '/admin/password/change',
+    tags: ['Admins'],
+    summary: 'Change one’s own password; every other session ends',
+    security: [{ bearer: [] }],
+    middleware: [boundedBody, authenticated('account.update'), jsonBody] as const,
+    request: { body: body(z.strictObject({ current_password: password, new_password: newPassword })) },
+    responses: {
+      200: json('Changed: fresh tokens for this session.', tokens),
+      ...problems(400, 401, 403, 409, 413, 415, 422, 429),
+    },
+  });
+  app.openapi(changeOwnPassword, async (c) => {
+    c.header('Cache-Control', 'no-store');
+    return c.json(await changePassword(c.get('context'), c.get('principal'), c.req.valid('json')), 200);
   });
 
   const me = createRoute({

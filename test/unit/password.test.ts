@@ -1,0 +1,153 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseConfig } from '../../src/config.ts';
+import { checkNewPassword } from '../../src/domain/admin/password-policy.ts';
+import type { Context } from '../../src/domain/context.ts';
+import { DomainError } from '../../src/domain/errors.ts';
+import { createOrganization } from '../../src/domain/organization/create.ts';
+import { logIn } from '../../src/domain/session/log-in.ts';
+import type { Hasher } from '../../src/platform/password.ts';
+import { createHasher, HasherBusyError } from '../../src/platform/password.ts';
+import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
+import { createServices } from '../../src/services.ts';
+import type { Executor } from '../../src/store/port.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite.ts';
+
+const PASSWORD = 'TestPass123';
+const hashAt = (cost: number) => `$2b$${String(cost).padStart(2, '0')}$${'x'.repeat(53)}`;
+
+describe('the work of comparing a password', () => {
+  const COST = 12;
+
+  test.each([
+    ['a hash of the configured cost', PASSWORD, hashAt(COST)],
+    ['a hash from before the cost was raised', PASSWORD, hashAt(10)],
+    ['a hash from before it was raised by one', PASSWORD, hashAt(11)],
+    ['no hash', PASSWORD, ''],
+    ['a malformed hash', PASSWORD, hashAt(COST).slice(1)],
+    ['a password of 73 bytes', 'x'.repeat(73), hashAt(COST)],
+    ['a password of 73 bytes and an old hash', 'x'.repeat(73), hashAt(10)],
+    ['a password with a NUL', 'abcdefgh\0', hashAt(COST)],
+  ])('is the same for %s', async (_, password, hash) => {
+    let rounds = 0;
+    const { verify } = createHasher(
+      {
+        hash: async () => '',
+        compare: async (_password, compared) => {
+          rounds += 2 ** Number(compared.slice(4, 6));
+          return false;
+        },
+      },
+      { cost: COST, concurrency: 1, queue: 1 },
+    );
+    expect(await verify(password, hash)).toBe(false);
+    expect(rounds).toBe(2 ** COST);
+  });
+});
+
+describe('the rules for a new password', () => {
+  const refusalOf = (password: string, owner = {}): string | undefined => {
+    try {
+      checkNewPassword(password, 'password', owner);
+    } catch (error) {
+      if (error instanceof DomainError) return error.issues[0]?.message;
+      throw error;
+    }
+    return undefined;
+  };
+
+  test('take what few would guess', () => {
+    const owner = { email: 'admin@testco.com', organizationName: 'TestCo' };
+    for (const password of [PASSWORD, 'AnotherPass456', 'x'.repeat(72), '\u{1F600}'.repeat(8), 'testco is no name']) {
+      expect(refusalOf(password, owner), password).toBe(undefined);
+    }
+  });
+
+  test('refuse what many use and one’s own names, in whatever case and with whatever between the letters', () => {
+    const owner = { email: 'Jo.Smith-Jones@example.com', organizationName: 'Ｂig & Büro' };
+    for (const password of ['password', 'QwertyUiop', 'jo.smith-jones@EXAMPLE.com', 'JoSmithJones', 'big-büro']) {
+      expect(refusalOf(password, owner), password).toContain('attackers try');
+    }
+    expect(refusalOf('--------', { organizationName: 'a' })).toBe(undefined);
+  });
+
+  test('say how long a password is that is too long', () => {
+    expect(refusalOf('é'.repeat(37))).toContain('this has 74');
+  });
+});
+
+describe('a sign-in when the cost was raised', () => {
+  let executor: Executor;
+  let context: Context;
+  /** What happens while a password is hashed anew. */
+  let meanwhile: () => Promise<void> = async () => {};
+
+  beforeAll(async () => {
+    executor = createSqliteExecutor(openSqliteFile(':memory:'));
+    context = contextAt(12);
+    await services(12).prepare();
+  });
+
+  afterAll(() => executor.close());
+
+  const services = (cost: number) => {
+    const hasher: Hasher = {
+      hash: async () => {
+        await meanwhile();
+        return hashAt(cost);
+      },
+      verify: async (password) => password === PASSWORD,
+    };
+    return createServices(parseConfig({ BCRYPT_COST: String(cost) }), {
+      executor,
+      hasher,
+      jwtSecret: 'for tests only: 32 bytes and more of it',
+      log: () => {},
+    });
+  };
+  const contextAt = (cost: number) => services(cost).context;
+
+  /** An account whose hash was made at cost 10. */
+  const account = async () => {
+    meanwhile = async () => {};
+    const email = `${context.newId()}@example.com`;
+    const input = { organization_name: email, email, password: PASSWORD };
+    const { admin_id } = await createOrganization(contextAt(10), input);
+    return {
+      email,
+      admin_id,
+      stored: async () => (await context.master.admins.findOne({ _id: admin_id }))?.password_hash,
+    };
+  };
+
+  test('hashes the password anew, once, and ends no session for it', async () => {
+    const { email, stored } = await account();
+    const before = await logIn(contextAt(10), { email, password: PASSWORD });
+    expect(await stored()).toBe(hashAt(10));
+    await expect(logIn(context, { email, password: 'wrong password' })).rejects.toThrow(DomainError);
+    expect(await stored()).toBe(hashAt(10));
+    await logIn(context, { email, password: PASSWORD });
+    expect(await stored()).toBe(hashAt(12));
+    // A cost that was lowered again changes nothing back.
+    await logIn(contextAt(11), { email, password: PASSWORD });
+    expect(await stored()).toBe(hashAt(12));
+    expect((await context.tokens.verify(before.access_token))?.admin_email).toBe(email);
+  });
+
+  test('leaves a password alone that was changed meanwhile', async () => {
+    const { email, admin_id, stored } = await account();
+    meanwhile = async () => {
+      await context.master.admins.updateOne({ _id: admin_id }, { $set: { password_hash: 'of another password' } });
+    };
+    await logIn(context, { email, password: PASSWORD });
+    expect(await stored()).toBe('of another password');
+  });
+
+  test('goes through when there is no time to hash', async () => {
+    const { email, stored } = await account();
+    meanwhile = async () => {
+      throw new HasherBusyError('Busy.');
+    };
+    expect((await logIn(context, { email, password: PASSWORD })).admin_email).toBe(email);
+    expect(await stored()).toBe(hashAt(10));
+  });
+});
