@@ -1,9 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { MongoClient } from 'mongodb';
+import { createSeals } from '../../src/platform/seals.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createMongoExecutor } from '../../src/store/mongo.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite.ts';
 import { createStore } from '../../src/store/store.ts';
+import { findAuditViolations } from '../support/audit-invariants.ts';
 import type { RunningService } from '../support/service.ts';
 import { startService } from '../support/service.ts';
 import { startMongo } from '../support/wire-server.ts';
@@ -137,6 +139,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
       const { snapshot, disorder } = await whenInOrder(() => readSnapshot(reader, first.masterDatabase));
       for (const what of disorder) violation(what);
       if (disorder.length > 0) violation(`the services say:\n${services.map(lastWarnings).join('\n')}`);
+      const seals = createSeals([first.jwtSecret]);
+      for (const what of await findAuditViolations(reader.database(first.masterDatabase), seals)) violation(what);
       const { wrong, found } = compare(snapshot, load.tenants);
       for (const { what, tenant } of wrong) violation(what, tenant);
       for (const [tenant, { id, fitting }] of found) {

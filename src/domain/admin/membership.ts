@@ -49,6 +49,7 @@ async function change(
 ): Promise<AdminDocument> {
   const target = await context.master.admins.findOne({ _id: adminId, organization_id: organization._id });
   if (target === undefined) throw adminNotFound();
+  if (target.role === role) return target;
   const operation: MembershipOperation = {
     id: context.newId(),
     kind: 'membership',

@@ -19,6 +19,8 @@ export const AUDIT_ACTIONS = [
   'admin.removed',
   'session.signed_in',
   'session.sign_in_failed',
+  /** Turned away before the password was looked at: see throttle/sign-in.ts. */
+  'session.sign_in_throttled',
   'session.signed_out',
   'session.signed_out_everywhere',
   /** A session ended by its admin from another one. */

@@ -7,6 +7,7 @@ import type { Index } from '../../store/port.ts';
 import { isStoreError } from '../../store/port.ts';
 import type { Context } from '../context.ts';
 import { persist } from '../persist.ts';
+import type { AuditAction } from './event.ts';
 import { record } from './record.ts';
 
 /** Failures of one account from one address that are not in the log yet. */
@@ -15,6 +16,7 @@ export type SignInFailures = {
   /** The account's; empty for one that does not exist. */
   readonly organization_id: string;
   readonly admin_id: string;
+  readonly action: FailureAction;
   /** Of the entry that they will be recorded in. */
   readonly event_id: string;
   readonly count: number;
@@ -35,6 +37,8 @@ const COUNTED_MS = 15 * 60 * 1000;
 
 const ATTEMPTS = 5;
 
+export type FailureAction = Extract<AuditAction, 'session.sign_in_failed' | 'session.sign_in_throttled'>;
+
 export type FailedAccount = { readonly organization_id: string; readonly _id: string };
 
 /**
@@ -45,15 +49,16 @@ export async function countFailedSignIn(
   context: Context,
   wanted: string,
   accounts: readonly FailedAccount[],
+  action: FailureAction = 'session.sign_in_failed',
 ): Promise<void> {
   const tried = accounts.length > 0 ? accounts : [{ organization_id: '', _id: '' }];
-  await Promise.all(tried.map((account) => count(context, wanted, account)));
+  await Promise.all(tried.map((account) => count(context, wanted, account, action)));
 }
 
-async function count(context: Context, wanted: string, account: FailedAccount): Promise<void> {
+async function count(context: Context, wanted: string, account: FailedAccount, action: FailureAction): Promise<void> {
   const { request, clock, keyedHash, newId, master } = context;
   const now = clock();
-  const _id = keyedHash(JSON.stringify(['failed sign-in', account._id || wanted, request.address]));
+  const _id = keyedHash(JSON.stringify([action, account._id || wanted, request.address]));
   for (let attempt = 1; ; attempt++) {
     try {
       await master.sign_in_failures.updateOne(
@@ -64,6 +69,7 @@ async function count(context: Context, wanted: string, account: FailedAccount): 
           $setOnInsert: {
             organization_id: account.organization_id,
             admin_id: account._id,
+            action,
             event_id: newId(),
             address: request.address,
             first_at: now,
@@ -97,13 +103,13 @@ export const countedLongEnough = ({ clock }: Context) => ({
 /** Records failures in one entry, and counts on from there. */
 export async function recordFailures(context: Context, failures: SignInFailures): Promise<void> {
   const { sign_in_failures } = context.master;
-  const { _id, organization_id, admin_id, event_id, count: counted, address, request_id, last_at } = failures;
+  const { _id, organization_id, admin_id, action, event_id, count: counted, address, request_id, last_at } = failures;
   if (organization_id === '') {
     await sign_in_failures.deleteOne({ _id, event_id });
     return;
   }
   const note = {
-    action: 'session.sign_in_failed',
+    action,
     actor: 'anonymous',
     target: admin_id,
     address,

@@ -1,6 +1,6 @@
-import type { Context } from '../context.ts';
+import type { Context, Master } from '../context.ts';
 import type { Principal } from '../session/authenticate.ts';
-import type { AuditEntry, AuditHead } from './chain.ts';
+import type { AuditEntry, AuditHead, Seals } from './chain.ts';
 import { entriesBetween, entryId, isGenuineEntry, isGenuineHead } from './chain.ts';
 
 /** Entries that one call checks. */
@@ -39,13 +39,21 @@ export type ChainCheck = {
  * Checks the chain of the principal's organization, a part at a time.
  * @param input.cursor the sequence after which to go on; 0 and left out: from the beginning
  */
-export async function verifyAudit(
+export const verifyAudit = (
   context: Context,
   { organization }: Principal,
   { cursor = 0 }: { cursor?: number | undefined },
-): Promise<ChainCheck> {
+): Promise<ChainCheck> => checkChain(context, organization._id, cursor);
+
+/** What it takes to check a chain. */
+export type ChainReader = {
+  readonly master: Pick<Master, 'audit' | 'audit_heads' | 'organizations'>;
+  readonly seals: Seals;
+};
+
+/** Checks an organization's chain, a part at a time, whether the organization is still there or not. */
+export async function checkChain(context: ChainReader, id: string, cursor: number): Promise<ChainCheck> {
   const { master, seals } = context;
-  const id = organization._id;
   // The head first: the chain goes at least so far, whatever is written meanwhile.
   const head = await master.audit_heads.findOne({ _id: id });
   const entries = await master.audit.find(entriesBetween(id, cursor, cursor + PAGE + 1), {
@@ -83,7 +91,7 @@ export async function verifyAudit(
     return broken((await goesOn(context, id, expected)) ? 'missing' : 'truncated');
   }
   if (await isHeadLost(context, id, to)) return broken('head_lost');
-  if (to === 0 && organization.operation?.kind !== 'create') return broken('missing');
+  if (to === 0 && !(await isBeingCreated(context, id))) return broken('missing');
   return {
     whole: true,
     from: first,
@@ -98,7 +106,7 @@ export async function verifyAudit(
 const isPlace = (id: string): boolean => /:\d{12}$/.test(id);
 
 function faultOf(
-  { seals }: Context,
+  { seals }: ChainReader,
   entry: AuditEntry,
   previous: AuditEntry | undefined,
   head: AuditHead | undefined,
@@ -115,7 +123,7 @@ function faultOf(
   return entry.action === 'audit.head_lost' ? 'head_lost' : undefined;
 }
 
-async function goesOn({ master }: Context, organizationId: string, from: number): Promise<boolean> {
+async function goesOn({ master }: ChainReader, organizationId: string, from: number): Promise<boolean> {
   const later = await master.audit.count(
     { _id: { $gt: entryId(organizationId, from), $lt: `${organizationId};` } },
     { limit: 1 },
@@ -124,8 +132,14 @@ async function goesOn({ master }: Context, organizationId: string, from: number)
 }
 
 /** Whether the head is not where the service keeps it, by now: at the last entry, or the one before. */
-async function isHeadLost({ master, seals }: Context, organizationId: string, to: number): Promise<boolean> {
+async function isHeadLost({ master, seals }: ChainReader, organizationId: string, to: number): Promise<boolean> {
   const head = await master.audit_heads.findOne({ _id: organizationId });
   if (head === undefined) return to > 0;
   return !isGenuineHead(seals, head) || head.sequence < to - 1;
+}
+
+/** Whether its creation, which is recorded before all else, may not have been recorded yet. */
+async function isBeingCreated({ master }: ChainReader, organizationId: string): Promise<boolean> {
+  const organization = await master.organizations.findOne({ _id: organizationId });
+  return organization?.operation?.kind === 'create';
 }

@@ -32,7 +32,12 @@ export async function logIn(context: Context, input: LogInInput): Promise<LogInR
   const found = await findAccounts(context, input);
   if (found.length > MAX_ACCOUNTS) throw organizationRequired([]);
   const admins = found.map(({ admin }) => admin);
-  const { admitted, succeeded } = await admit(context, emailKey(input.email), admins);
+  const { admitted, succeeded } = await admit(context, emailKey(input.email), admins).catch(async (error: unknown) => {
+    if (error instanceof DomainError && error.code === 'too_many_requests') {
+      await countFailedSignIn(context, wantedBy(input), admins, 'session.sign_in_throttled');
+    }
+    throw error;
+  });
   const accounts = found.filter(({ admin }) => admitted.includes(admin));
   if (accounts.length === 0) {
     await context.passwords.verify(input.password, undefined);
@@ -64,14 +69,16 @@ export async function logIn(context: Context, input: LogInInput): Promise<LogInR
 
 /** The refusal, once the failure is counted: one write for each account that was tried, and for one that is not there. */
 async function failed(context: Context, input: LogInInput, accounts: readonly Account[]): Promise<DomainError> {
-  const wanted = JSON.stringify([emailKey(input.email), organizationKey(input.organization_name ?? '') ?? '']);
   await countFailedSignIn(
     context,
-    wanted,
+    wantedBy(input),
     accounts.map(({ admin }) => admin),
   );
   return invalidCredentials();
 }
+
+const wantedBy = ({ email, organization_name }: LogInInput): string =>
+  JSON.stringify([emailKey(email), organizationKey(organization_name ?? '') ?? '']);
 
 async function findAccounts(context: Context, input: LogInInput): Promise<Account[]> {
   const { admins, organizations } = context.master;
