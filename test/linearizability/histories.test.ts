@@ -40,8 +40,8 @@ const of = (command: Command, collection: string): boolean =>
 /** Writes of the protocol, each made unconditional. */
 const SABOTAGES: Readonly<Record<string, Sabotage>> = {
   'an operation begins whatever the version is': (command) =>
-    command.op === 'findOneAndUpdate' && of(command, 'organizations') && '$or' in command.filter
-      ? { ...command, filter: without(command.filter, '$or') }
+    command.op === 'findOneAndUpdate' && of(command, 'organizations') && command.update.$set?.['operation']
+      ? { ...command, filter: without(command.filter, 'version') }
       : command,
   'a claim is taken from whoever has it': (command) => {
     if (command.op !== 'insertOne' || !of(command, 'claims')) return command;

@@ -18,7 +18,7 @@ import type {
   OrganizationStatus,
 } from './organization.ts';
 import { isErasing } from './organization.ts';
-import { changedMeanwhile } from './refusals.ts';
+import { changedMeanwhile, outcomeUnknown } from './refusals.ts';
 import { carryOnRename } from './rename.ts';
 import { carryOnRestore } from './restore.ts';
 import { retireOrganization } from './retire.ts';
@@ -35,25 +35,31 @@ export const leaseFromNow = (context: Context): Date => new Date(context.clock()
  * @param changes fields to set in the same write, the status among them
  * @returns the organization with the operation on it
  * @throws {DomainError} operation_in_progress when the other does not end in 3 s; conflict when the organization is
- *   gone, or not as it was
+ *   gone, or not as it was; unavailable when it is not known whether it has begun
  */
 export async function beginOperation(
   context: Context,
   organization: OrganizationDocument,
   operation: Operation,
-  changes: { readonly status: OrganizationStatus; readonly last_change?: LastChange },
+  changes: { readonly status: OrganizationStatus; readonly last_change?: LastChange | null },
   raise: { epoch?: 1 } = {},
 ): Promise<OrganizationDocument> {
   const { organizations } = context.master;
   const idle = await whenIdle(context, organization);
-  const begun = await persist(() =>
-    organizations.findOneAndUpdate(
-      { _id: idle._id, $or: [{ version: idle.version }, { 'operation.id': operation.id }] },
+  let tries = 0;
+  const begun = await persist(() => {
+    tries++;
+    return organizations.findOneAndUpdate(
+      { _id: idle._id, version: idle.version },
       { $set: { ...changes, operation, lease_until: leaseFromNow(context) }, $inc: { version: 1, ...raise } },
-    ),
-  );
-  if (begun === undefined) throw changedMeanwhile();
-  return begun;
+    );
+  });
+  if (begun !== undefined) return begun;
+  if (tries === 1) throw changedMeanwhile();
+  // An earlier try of this very write may have gone in. It is not written again: others may be further by now.
+  const earlier = await organizations.findOne({ _id: idle._id, 'operation.id': operation.id });
+  if (earlier === undefined) throw outcomeUnknown();
+  return earlier;
 }
 
 /**
