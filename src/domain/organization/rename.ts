@@ -101,7 +101,7 @@ async function move(
     try {
       await persist(() => tenants.renameCollection(from, to));
     } catch (error) {
-      if (isStoreError(error, 'NamespaceNotFound')) await tenants.createCollection(to, TENANT_INDEXES);
+      if (isStoreError(error, 'NamespaceNotFound')) await persist(() => tenants.createCollection(to, TENANT_INDEXES));
       else if (!isStoreError(error, 'NamespaceExists')) throw error;
     }
   }

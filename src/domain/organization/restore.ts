@@ -1,3 +1,5 @@
+import { isStoreError } from '../../store/port.ts';
+import type { Database } from '../../store/store.ts';
 import { emailKey } from '../admin/admin.ts';
 import { noteOf } from '../audit/event.ts';
 import { record } from '../audit/record.ts';
@@ -10,8 +12,8 @@ import { beginOperation } from './lifecycle.ts';
 import { organizationKey } from './name.ts';
 import type { OrganizationDocument, OrganizationMetadata } from './organization.ts';
 import { asidePrefix, organizationMetadata, TENANT_INDEXES, trashName, VISIBLE } from './organization.ts';
-import { changedMeanwhile } from './refusals.ts';
-import { moveBack, renameIfThere } from './sweep.ts';
+import { changedMeanwhile, outcomeUnknown } from './refusals.ts';
+import { moveBack, putAside } from './sweep.ts';
 
 export type RestoreOrganizationInput = { organization_name: string; email: string; password: string };
 
@@ -43,7 +45,8 @@ export async function restoreOrganization(
     kind: 'restore',
     audit: noteOf(context, 'organization.restored', { actor: admin._id, target: deleted._id }),
   } as const;
-  const begun = await beginOperation(context, deleted, operation, { status: 'restoring' }, { epoch: 1 });
+  const changes = { status: 'restoring', last_change: null } as const;
+  const begun = await beginOperation(context, deleted, operation, changes, { epoch: 1 });
   return organizationMetadata(await carryOnRestore(context, begun));
 }
 
@@ -57,16 +60,14 @@ export async function carryOnRestore(
   const { organizations } = context.master;
   const { collection } = placement;
   const tenants = context.clusters(placement.cluster).database(placement.database);
-  const trash = trashName(_id);
-  if ((await tenants.listCollections(trash)).includes(trash)) {
+  while (!(await isBack(tenants, trashName(_id), collection))) {
     // What a late writer brought back waits aside until the documents are where they were.
-    await renameIfThere(tenants, collection, `${asidePrefix(_id)}${context.newId()}`);
-    await renameIfThere(tenants, trash, collection);
+    await putAside(context, tenants, collection, _id);
   }
-  await tenants.createCollection(collection, TENANT_INDEXES);
   for (const aside of await tenants.listCollections(asidePrefix(_id))) {
     await moveBack(context, tenants, aside, organization);
   }
+  await persist(() => tenants.createCollection(collection, TENANT_INDEXES));
   // Nothing ends a restore but its success.
   await record(context, _id, operation.id, operation.audit);
   const restored = await persist(() =>
@@ -80,6 +81,17 @@ export async function carryOnRestore(
   );
   // Otherwise an earlier try of this very write, or another instance, was faster.
   const current = restored ?? (await organizations.findOne({ _id, status: { $in: VISIBLE } }));
-  if (current === undefined) throw changedMeanwhile();
+  if (current === undefined) throw outcomeUnknown();
   return current;
+}
+
+/** Renames the collection back. False when its name is in use; true also when it was done by an earlier try. */
+async function isBack(tenants: Database, trash: string, collection: string): Promise<boolean> {
+  try {
+    await persist(() => tenants.renameCollection(trash, collection));
+  } catch (error) {
+    if (isStoreError(error, 'NamespaceExists')) return false;
+    if (!isStoreError(error, 'NamespaceNotFound')) throw error;
+  }
+  return true;
 }

@@ -18,25 +18,51 @@ const BATCH = 10;
 /**
  * Looks after a released collection: what was brought back is put aside, under a name that no writer knows, for
  * {@link clearAsides}. When the quarantine is over and nothing came back, the name is free again.
+ *
+ * Whatever came back makes the quarantine begin anew, before anything is done about it: an instance may be paused
+ * right before that step, and the name must not be another tenant's when it wakes.
  */
 export async function sweep(context: Context, claim: ClaimDocument): Promise<void> {
   if (claim.placement === null || claim.until === null) return;
   const { cluster, database, collection } = claim.placement;
   const tenants = context.clusters(cluster).database(database);
-  const { organizations, claims, sessions } = context.master;
+  const { organizations, claims } = context.master;
   const owner = await organizations.findOne({ _id: claim.organization_id });
-  const over = claim.until <= context.clock();
-  const revived = (await tenants.listCollections(collection)).includes(collection);
-  if (revived && (owner === undefined || isErasing(owner))) {
-    await persist(() => tenants.dropCollection(collection));
-  } else if (revived) {
-    // Atomic: what is written to the old name from here on brings it back once more, for the next sweep.
-    await renameIfThere(tenants, collection, `${asidePrefix(claim.organization_id)}${context.newId()}`);
-  } else if (over) {
-    // A sign-in that was under way when the organization went may have opened its session after the others were ended.
-    if (owner === undefined) await persist(() => sessions.deleteMany({ organization_id: claim.organization_id }));
-    await claims.deleteOne({ _id: claim._id, operation_id: claim.operation_id, state: 'quarantined' });
+  const asRead = {
+    _id: claim._id,
+    operation_id: claim.operation_id,
+    state: 'quarantined',
+    until: claim.until,
+  } as const;
+  if (!(await tenants.listCollections(collection)).includes(collection)) {
+    if (claim.until <= context.clock()) await claims.deleteOne(asRead);
+    return;
   }
+  const until = new Date(context.clock().getTime() + context.settings.quarantineMs);
+  const { matched } = await claims.updateOne(asRead, { $set: { until } });
+  if (matched === 0) return;
+  if (owner === undefined || isErasing(owner)) {
+    await persist(() => tenants.dropCollection(collection));
+  } else {
+    // Atomic: what is written to the old name from here on brings it back once more, for the next sweep.
+    await putAside(context, tenants, collection, claim.organization_id);
+  }
+}
+
+/** Puts a collection aside, or finds it gone. @returns its name there */
+export async function putAside(
+  context: Context,
+  tenants: Database,
+  collection: string,
+  organizationId: string,
+): Promise<string> {
+  const aside = `${asidePrefix(organizationId)}${context.newId()}`;
+  try {
+    await persist(() => tenants.renameCollection(collection, aside));
+  } catch (error) {
+    if (!isStoreError(error, 'NamespaceNotFound')) throw error;
+  }
+  return aside;
 }
 
 /** Moves what was put aside to its organization, or drops it when that is gone. One that is kept aside as a whole waits. */
@@ -48,7 +74,10 @@ export async function clearAsides(context: Context): Promise<void> {
     const organizationId = name.split('_')[1] ?? '';
     const owner = await context.master.organizations.findOne({ _id: organizationId });
     if (owner === undefined) await persist(() => tenants.dropCollection(name));
-    else if (VISIBLE.includes(owner.status) && owner.operation === null) await moveBack(context, tenants, name, owner);
+    if (owner === undefined || !VISIBLE.includes(owner.status) || owner.operation !== null) continue;
+    // A trash name is used again by the next delete: an instance that is paused here must not drop what is in it then.
+    const aside = name.startsWith(TRASH) ? await putAside(context, tenants, name, owner._id) : name;
+    await moveBack(context, tenants, aside, owner);
   }
 }
 
@@ -85,13 +114,4 @@ export async function moveBack(
     await persist(() => source.deleteMany({ _id: { $in: batch.map(({ _id }) => _id) } }));
   }
   await persist(() => tenants.dropCollection(from));
-}
-
-/** Renames a collection, or finds it gone. */
-export async function renameIfThere(tenants: Database, from: string, to: string): Promise<void> {
-  try {
-    await persist(() => tenants.renameCollection(from, to));
-  } catch (error) {
-    if (!isStoreError(error, 'NamespaceNotFound')) throw error;
-  }
 }
