@@ -112,12 +112,16 @@ async function answerOfDead(context: Context, known: IdempotencyDocument): Promi
     return { ...known, answer: answerFrom(organization, admin) };
   }
   if (known.lease_until > context.clock()) {
-    throw new DomainError('idempotency_key_in_use', 'The first request with this Idempotency-Key is under way.');
+    throw inUse();
   }
-  if (organization !== undefined) await recoverStale(context, organization);
+  // Its lease is younger than the key's, and it may just have been committed: whoever asks again finds out.
+  if (organization !== undefined && !(await recoverStale(context, organization))) throw inUse();
   await idempotency.deleteOne({ _id: known._id, organization_id: known.organization_id, answer: null });
   return undefined;
 }
+
+const inUse = (): DomainError =>
+  new DomainError('idempotency_key_in_use', 'The first request with this Idempotency-Key is under way.');
 
 const answerFrom = (
   organization: OrganizationDocument,

@@ -45,7 +45,7 @@ export async function eraseOrganization(context: Context, organizationId: string
   }
   await recordFailuresOf(context, organizationId);
   await persist(() => admins.deleteMany({ organization_id: organizationId }));
-  await persist(() => idempotency.deleteMany({ organization_id: organizationId, answer: { $ne: null } }));
+  await persist(() => idempotency.deleteMany({ organization_id: organizationId }));
   await releaseClaims(context, organizationId);
   if (removed !== undefined && operation !== undefined && operation.asked_by !== null) {
     const receipt: ErasureDocument = {

@@ -51,6 +51,24 @@ async function clearOrphans(context: Context, thorough: boolean): Promise<void> 
     const owner = await organizations.findOne({ _id: organization_id }, { projection: { status: 1 } });
     if (owner === undefined) await eraseOrganization(context, organization_id);
   });
+  await clearOrphanSessions(context, since);
+}
+
+/** Sessions that a sign-in opened after their admin was gone. */
+async function clearOrphanSessions(context: Context, since: Date): Promise<void> {
+  const { sessions, admins } = context.master;
+  const { leaseMs, sessionSeconds } = context.settings;
+  const ends = (opened: number) => new Date(opened + sessionSeconds.absolute * 1000);
+  const aged = { expires_at: { $gt: ends(since.getTime()), $lt: ends(context.clock().getTime() - leaseMs) } };
+  for await (const page of pages(sessions, aged)) {
+    const there = await admins.find(
+      { _id: { $in: page.map(({ admin_id }) => admin_id) } },
+      { projection: { organization_id: 1 } },
+    );
+    const known = new Set(there.map(({ _id }) => _id));
+    const orphans = page.filter(({ admin_id }) => !known.has(admin_id)).map(({ _id }) => _id);
+    if (orphans.length > 0) await sessions.deleteMany({ _id: { $in: orphans } });
+  }
 }
 
 /** Does it for every document that matches, page by page; what fails for one is logged, and tried again next time. */
@@ -60,17 +78,23 @@ async function each<T extends Document>(
   filter: Filter,
   work: (document: T) => Promise<unknown>,
 ): Promise<void> {
-  let after = '';
-  for (;;) {
-    const page = await collection.find({ $and: [filter, { _id: { $gt: after } }] }, { sort: { _id: 1 }, limit: PAGE });
+  for await (const page of pages(collection, filter)) {
     for (const document of page) {
       try {
         await work(document);
       } catch (error) {
         context.log('warn', 'reconcile.left', { collection: collection.name, id: document._id, error });
       }
-      after = document._id;
     }
+  }
+}
+
+async function* pages<T extends Document>(collection: Collection<T>, filter: Filter): AsyncIterable<readonly T[]> {
+  let after = '';
+  for (;;) {
+    const page = await collection.find({ $and: [filter, { _id: { $gt: after } }] }, { sort: { _id: 1 }, limit: PAGE });
+    yield page;
+    after = page.at(-1)?._id ?? after;
     if (page.length < PAGE) return;
   }
 }
