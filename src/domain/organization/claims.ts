@@ -25,7 +25,7 @@ export type ClaimDocument = {
    * released collection that nobody takes while a write aimed at it may still be in flight.
    */
   readonly state: 'held' | 'leased' | 'quarantined';
-  /** For `leased` and `quarantined`: when it ends. */
+  /** When the lease or the quarantine ends; also that of a lease which its organization is about to take up again. */
   readonly until: Date | null;
   /** For a collection: where it is. */
   readonly placement: Placement | null;
@@ -111,7 +111,9 @@ async function claim(
     if (holder.operation_id === operationId) return true;
     if (holder.state === 'leased' && holder.organization_id === organizationId) {
       const { matched } = await persist(() =>
-        claims.updateOne(unchanged(holder), { $set: { state: 'held', until: null, operation_id: operationId } }),
+        claims.updateOne(unchanged(holder), {
+          $set: { state: 'held', operation_id: operationId, created_at: context.clock() },
+        }),
       );
       if (matched === 1) return true;
       continue;
@@ -146,6 +148,8 @@ async function releaseClaim(
     );
   } else if (nameLeaseMs > 0 && claim.state === 'held' && isNameLeftBy(claim, owner)) {
     await persist(() => claims.updateOne(unchanged(claim), { $set: { state: 'leased', until: after(nameLeaseMs) } }));
+  } else if (claim.state === 'held' && isStillLeased(claim, owner, context.clock())) {
+    await persist(() => claims.updateOne(unchanged(claim), { $set: { state: 'leased' } }));
   } else {
     await persist(() => claims.deleteOne(unchanged(claim)));
   }
@@ -156,6 +160,10 @@ const isNameLeftBy = ({ _id }: ClaimDocument, owner: OrganizationDocument | unde
   owner?.operation?.kind === 'rename' &&
   owner.operation.step === 'releasing' &&
   _id === nameClaimId(owner.operation.from.key);
+
+/** Whether it is a name from before that its organization wanted back, in vain. */
+const isStillLeased = ({ kind, until }: ClaimDocument, owner: OrganizationDocument | undefined, now: Date): boolean =>
+  kind === 'name' && until !== null && until > now && owner !== undefined && !isErasing(owner);
 
 const unchanged = ({ _id, operation_id, state }: ClaimDocument) => ({ _id, operation_id, state });
 
