@@ -11,7 +11,7 @@ import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { beginOperation } from '../organization/lifecycle.ts';
 import type { MembershipOperation, OrganizationDocument } from '../organization/organization.ts';
-import { changedMeanwhile } from '../organization/refusals.ts';
+import { changedMeanwhile, outcomeUnknown } from '../organization/refusals.ts';
 import { persist } from '../persist.ts';
 import type { Principal } from '../session/authenticate.ts';
 import type { AdminDocument, AdminView } from './admin.ts';
@@ -81,13 +81,14 @@ export async function carryOnMembership(
     await persist(() => context.master.sessions.deleteMany({ admin_id: operation.admin_id }));
     await record(context, _id, operation.id, operation.audit);
   }
-  await persist(() =>
+  const { matched } = await persist(() =>
     context.master.organizations.updateOne(
       { _id, 'operation.id': operation.id },
       { $set: { operation: null, lease_until: null }, $inc: { version: 1 } },
     ),
   );
-  return refusal;
+  // Whoever ended it in our place may have found that it can be.
+  return refusal !== undefined && matched === 0 ? outcomeUnknown() : refusal;
 }
 
 async function apply(
@@ -102,13 +103,28 @@ async function apply(
     // Gone or changed: by an earlier try of this very operation, or by another removal just before it.
     if (target === undefined || target.changed_by === operation.id || target.role === operation.role) return undefined;
     const actor = await admins.findOne({ ...own, _id: operation.actor_id });
-    if (actor === undefined || !isPermitted(actor.role, 'admins.manage')) return forbidden();
-    if (target.role === 'owner' && (await admins.count({ ...own, role: 'owner' }, { limit: 2 })) < 2) {
-      return lastOwner();
+    const refusal = await whyNot(context, target, actor);
+    if (refusal === undefined) {
+      if (await write(context, target, operation)) return undefined;
+    } else {
+      // Another instance may have carried it out since the target was read, and what speaks against it came of that.
+      const unchanged = await admins.count({ _id: target._id, version: target.version });
+      if (unchanged === 1) return refusal;
     }
-    if (await write(context, target, operation)) return undefined;
   }
   return changedMeanwhile();
+}
+
+/** What speaks against changing an admin who is there. */
+async function whyNot(
+  context: Context,
+  target: AdminDocument,
+  actor: AdminDocument | undefined,
+): Promise<DomainError | undefined> {
+  if (actor === undefined || !isPermitted(actor.role, 'admins.manage')) return forbidden();
+  if (target.role !== 'owner') return undefined;
+  const owners = { organization_id: target.organization_id, role: 'owner' };
+  return (await context.master.admins.count(owners, { limit: 2 })) < 2 ? lastOwner() : undefined;
 }
 
 /** False when the admin is not as it was read. */
