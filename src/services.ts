@@ -29,6 +29,8 @@ export type Platform = {
   /** What tokens are signed with instead: the keys of JWT_KEYS. */
   readonly keys?: KeyRings;
   readonly log: Log;
+  /** The time, where it is not the machine's own. */
+  readonly time?: Pick<Context, 'clock' | 'wait'>;
 };
 
 /** The service's parts, wired together. */
@@ -47,11 +49,15 @@ export type Services = {
   close(): Promise<void>;
 };
 
+const machineTime: Pick<Context, 'clock' | 'wait'> = {
+  clock: () => new Date(),
+  wait: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+};
+
 /** Wires the parts together, from configuration and what the runtime brings. Asks nothing of the store yet. */
 export function createServices(config: Config, platform: Platform): Services {
   const store = createStore(platform.executor);
-  const clock = () => new Date();
-  const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+  const { clock, wait } = platform.time ?? machineTime;
   const newId = () => uuidv7();
   const keys = platform.keys ?? createSecretKeyRings(platform.jwtSecret, config.jwt.algorithm);
   const context: Context = {

@@ -1,0 +1,16 @@
+import { inject } from 'vitest';
+import { createMongoExecutor } from '../../src/store/mongo.ts';
+import { faultSuite } from './fault-suite.ts';
+
+const TIMEOUT_MS = 30_000;
+
+/** A point takes ten times as long here as in memory: the short form tries each 31st, a prime, so that all faults get their turn. */
+const SHORT_FORM = 31;
+
+// A server that could not be had was named, loudly, by test/support/global-setup.ts.
+for (const [name, uri] of [
+  ['SecantusDB', inject('secantusUri')],
+  ['FerretDB', inject('ferretUri')],
+] as const) {
+  if (uri !== undefined) faultSuite(name, async () => createMongoExecutor({ uri, timeoutMs: TIMEOUT_MS }), SHORT_FORM);
+}

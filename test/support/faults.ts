@@ -1,0 +1,183 @@
+import type { Command, CommandOf, Executor, Op, Results } from '../../src/store/port.ts';
+import { StoreError } from '../../src/store/port.ts';
+
+/** What can befall one call of the store. */
+export type Fault =
+  /** The instance dies, and the call has no effect. */
+  | 'crash before'
+  /** The call has its effect, and the instance dies. */
+  | 'crash after'
+  /** The call has its effect, and the instance is told that this is not known. */
+  | 'reply lost'
+  /** The call has no effect, and the instance is told so. */
+  | 'unavailable'
+  /** The instance sleeps past its lease, others clear up behind it, and then the call goes through. */
+  | 'pause'
+  /** As `pause`, and the call is the instance's last: it clears up nothing of its own. */
+  | 'pause and crash'
+  /** The instance is told that the outcome is not known; the call has its effect only after others have cleared up. */
+  | 'late effect'
+  /** From this call on, every call has its effect and no reply arrives. */
+  | 'deaf'
+  /** From this call on, no call has an effect. */
+  | 'away';
+
+export const FAULTS: readonly Fault[] = [
+  'crash before',
+  'crash after',
+  'reply lost',
+  'unavailable',
+  'pause',
+  'pause and crash',
+  'late effect',
+  'deaf',
+  'away',
+];
+
+/** Where a fault strikes: at the `at`th call from now, counted from 1. */
+export type Plan = {
+  readonly at: number;
+  readonly fault: Fault;
+  /** What happens while the instance sleeps. */
+  readonly meanwhile: () => Promise<void>;
+};
+
+/** What every call of a dead instance throws. It is no StoreError: nothing in the service may expect it. */
+export class Crashed extends Error {
+  override readonly name = 'Crashed';
+}
+
+/** The store as one instance of the service sees it. */
+export type FaultyExecutor = Executor & {
+  /** Counts calls from here on, and lets the fault strike. */
+  arm(plan?: Plan): void;
+  /** The calls since it was armed, in words. */
+  calls(): readonly string[];
+  /** Whether the planned fault has struck. */
+  struck(): boolean;
+  isDead(): boolean;
+  /** How much of what was called has changed anything. */
+  changes(): number;
+  /** Lets what is still on its way to the store arrive. */
+  deliverLate(): Promise<void>;
+};
+
+export type FaultyOptions = {
+  /** Answers every renameCollection as a server does that does not permit it. */
+  readonly refuseRename?: boolean;
+};
+
+const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections']);
+
+/** A view of a shared store for one instance, in which a fault can be planned. Closing it leaves the store open. */
+export function createFaultyExecutor(shared: Executor, { refuseRename = false }: FaultyOptions = {}): FaultyExecutor {
+  let plan: Plan | undefined;
+  let calls: string[] = [];
+  let changes = 0;
+  let dead = false;
+  let struck = false;
+  const late: (() => Promise<unknown>)[] = [];
+
+  const perform = async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
+    if (refuseRename && command.op === 'renameCollection') {
+      throw new StoreError('NotPermitted', 'This server renames nothing.');
+    }
+    const result = await shared.execute(command);
+    if (hasChanged(command, result)) changes++;
+    return result;
+  };
+
+  /** A reply to a read that is lost leaves nothing unknown: adapters say that nothing happened. */
+  const unknown = (command: Command) =>
+    READS.has(command.op)
+      ? new StoreError('Unavailable', 'The reply to a read was lost.')
+      : new StoreError('OutcomeUnknown', 'The reply was lost.');
+
+  const performUnheard = async <O extends Op>(command: CommandOf<O>): Promise<never> => {
+    await perform(command).catch(() => undefined);
+    throw unknown(command);
+  };
+
+  const strike = async <O extends Op>(command: CommandOf<O>, { fault, meanwhile }: Plan): Promise<Results[O]> => {
+    struck = true;
+    switch (fault) {
+      case 'crash before':
+        dead = true;
+        throw new Crashed(fault);
+      case 'crash after':
+        dead = true;
+        await perform(command).catch(() => undefined);
+        throw new Crashed(fault);
+      case 'reply lost':
+      case 'deaf':
+        return performUnheard(command);
+      case 'unavailable':
+      case 'away':
+        throw new StoreError('Unavailable', 'The store is away.');
+      case 'pause':
+        await meanwhile();
+        return perform(command);
+      case 'pause and crash':
+        await meanwhile();
+        dead = true;
+        await perform(command).catch(() => undefined);
+        throw new Crashed(fault);
+      case 'late effect':
+        if (!READS.has(command.op)) late.push(() => perform(command).catch(() => undefined));
+        throw unknown(command);
+    }
+  };
+
+  return {
+    execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
+      if (dead) throw new Crashed('The instance is dead.');
+      calls.push(inWords(command));
+      if (plan === undefined || calls.length < plan.at) return perform(command);
+      if (calls.length === plan.at) return strike(command, plan);
+      if (plan.fault === 'deaf') return performUnheard(command);
+      if (plan.fault === 'away') throw new StoreError('Unavailable', 'The store is away.');
+      return perform(command);
+    },
+    limits: shared.limits,
+    close: async () => {},
+    arm: (next) => {
+      plan = next;
+      calls = [];
+      struck = false;
+    },
+    calls: () => calls,
+    struck: () => struck,
+    isDead: () => dead,
+    changes: () => changes,
+    deliverLate: async () => {
+      for (const arrive of late.splice(0)) await arrive();
+    },
+  };
+}
+
+function inWords(command: Command): string {
+  const where = 'collection' in command ? ` ${command.collection}` : '';
+  return command.op === 'renameCollection' ? `${command.op}${where} to ${command.to}` : `${command.op}${where}`;
+}
+
+function hasChanged<O extends Op>(command: CommandOf<O>, result: Results[O]): boolean {
+  switch (command.op) {
+    case 'ping':
+    case 'find':
+    case 'count':
+    case 'listCollections':
+      return false;
+    case 'deleteOne':
+    case 'deleteMany':
+      return result !== 0;
+    case 'updateOne':
+    case 'replaceOne': {
+      const { matched, upserted } = result as Results['updateOne'];
+      return matched > 0 || upserted;
+    }
+    case 'findOneAndUpdate':
+      return result !== null;
+    default:
+      return true;
+  }
+}
