@@ -10,6 +10,7 @@ import { hindsightPromises } from './suite/hindsight.ts';
 import { masterDatabasePromises } from './suite/master-database.ts';
 import { organizationPromises } from './suite/organizations.ts';
 import { passwordPromises } from './suite/passwords.ts';
+import { securityPromises } from './suite/security.ts';
 import { surfacePromises } from './suite/surface.ts';
 import { tokenPromises } from './suite/tokens.ts';
 
@@ -43,6 +44,7 @@ export function httpSuite(runtime: Runtime, storeName: string, store: StoreChoic
     tokenPromises(cell);
     auditPromises(cell);
     passwordPromises(cell);
+    securityPromises(cell);
     bodyPromises(cell);
     if (store?.kind === 'mongo') masterDatabasePromises(cell);
     hindsightPromises(cell);
