@@ -16,7 +16,14 @@ export type Answer =
   | { readonly is: 'refused' | 'unknown'; readonly error: unknown };
 
 /** One fault at one call of a scenario's operation. */
-type Point = { readonly at: number; readonly fault: Fault; readonly meanwhile: string | undefined };
+type Point = {
+  readonly at: number;
+  readonly fault: Fault;
+  /** What a third party does while the instance sleeps. */
+  readonly meanwhile: string | undefined;
+  /** At which call whoever clears up behind the instance dies; undefined: it does not. */
+  readonly rescuerDiesAt?: number;
+};
 
 /** What a scenario's steps come to, one after the other, without faults. */
 type Course = { readonly calls: number; readonly answer: Answer | undefined; readonly meaning: Meaning };
@@ -34,33 +41,53 @@ export type Report = {
 
 const NOTHING: Traces = { ids: [], words: [] };
 
+/** Every so-manieth point, of plain faults and of others; 1 for all. Primes let every fault get its turn. */
+export type Every = { readonly plain: number; readonly other: number };
+
+/** Faults of a single call, with nobody else around. */
+const PLAIN: readonly Fault[] = ['crash before', 'crash after', 'reply lost', 'unavailable'];
+
 /** Faults in which others get to work before the instance goes on. */
 const PAUSES: readonly Fault[] = ['pause', 'pause and crash'];
+
+/** Calls at which whoever clears up dies: after it took the operation over, and here and there on the way. */
+const RESCUERS: readonly number[] = [3, 5, 8, 11, 15];
 
 /**
  * Tries every fault at every store call of the scenario's operation, each in a scene of its own: a new instance
  * then reconciles, and the whole database is looked at. What it means must be as if the operation had happened, or as
  * if it had not, and agree with what the caller was answered.
- * @param every 1 for all points, k for each k-th
+ * @param stages the store that is looked at, and one where what should come of it is tried without faults
  */
-export async function enumerate(stage: Stage, scenario: Scenario, every = 1): Promise<Report> {
-  const before = await follow(stage, scenario, []);
-  const after = await follow(stage, scenario, ['run']);
+export async function enumerate(
+  { stage, reference }: { readonly stage: Stage; readonly reference: Stage },
+  scenario: Scenario,
+  every: Every = { plain: 1, other: 1 },
+): Promise<Report> {
+  const before = await follow(reference, scenario, []);
+  const after = await follow(reference, scenario, ['run']);
   const expected = new Map<string | undefined, Expected>();
   expected.set(undefined, { happened: [after.meaning], not: [before.meaning] });
   const calls = Array.from({ length: after.calls }, (_, index) => index + 1);
   const points: Point[] = calls.flatMap((at) => FAULTS.map((fault) => ({ at, fault, meanwhile: undefined })));
-  for (const meanwhile of await namesOfMeanwhile(stage, scenario)) {
+  for (const rescuerDiesAt of RESCUERS) {
+    points.push(...calls.map((at) => ({ at, fault: 'pause' as const, meanwhile: undefined, rescuerDiesAt })));
+  }
+  for (const meanwhile of await namesOfMeanwhile(reference, scenario)) {
     const happened = [
-      await follow(stage, scenario, ['run', meanwhile]),
-      await follow(stage, scenario, [meanwhile, 'run']),
+      await follow(reference, scenario, ['run', meanwhile]),
+      await follow(reference, scenario, [meanwhile, 'run']),
     ];
-    const not = await follow(stage, scenario, [meanwhile]);
+    const not = await follow(reference, scenario, [meanwhile]);
     expected.set(meanwhile, { happened: happened.map(({ meaning }) => meaning), not: [not.meaning] });
     points.push(...calls.flatMap((at) => PAUSES.map((fault) => ({ at, fault, meanwhile }))));
   }
 
-  const chosen = points.filter((_, index) => index % every === 0);
+  const isPlain = ({ fault }: Point) => PLAIN.includes(fault);
+  const chosen = [
+    ...points.filter(isPlain).filter((_, index) => index % every.plain === 0),
+    ...points.filter((point) => !isPlain(point)).filter((_, index) => index % every.other === 0),
+  ];
   const failures: string[] = [];
   for (const point of chosen) {
     const wrong = await tryPoint(stage, scenario, point, expected.get(point.meanwhile) ?? { happened: [], not: [] });
@@ -99,7 +126,7 @@ const follow = (stage: Stage, scenario: Scenario, steps: readonly string[]): Pro
 const stepOf = ({ run, meanwhile = {} }: Scene, name: string): Step => (name === 'run' ? run : meanwhile[name]) ?? run;
 
 /** What a step is answered by this instance. @throws whatever neither the domain nor the store may throw */
-async function ask(instance: Instance, step: Step): Promise<Answer> {
+export async function ask(instance: Instance, step: Step): Promise<Answer> {
   try {
     const value = await step(instance);
     return instance.executor.isDead() ? { is: 'unknown', error: undefined } : { is: 'done', value };
@@ -110,7 +137,7 @@ async function ask(instance: Instance, step: Step): Promise<Answer> {
   }
 }
 
-async function lookThrough(world: World) {
+export async function lookThrough(world: World) {
   const { context } = world.instance();
   const snapshot = await takeSnapshot(world.database);
   return {
@@ -135,7 +162,8 @@ const tryPoint = (
     instance.executor.arm({
       ...point,
       meanwhile: async () => {
-        await world.recover();
+        if (point.rescuerDiesAt === undefined) await world.recover();
+        else await world.recoverHalfway(point.rescuerDiesAt);
         if (point.meanwhile !== undefined) third = await ask(world.instance(), stepOf(scene, point.meanwhile));
       },
     });
@@ -172,7 +200,7 @@ const tryPoint = (
     if (wrong.length === 0) return undefined;
     const call = instance.executor.calls()[point.at - 1];
     return [
-      `${scenario.name}: ${point.fault} at call ${point.at} (${call})${point.meanwhile ? `, while ${point.meanwhile}` : ''}`,
+      `${scenario.name}: ${point.fault} at call ${point.at} (${call})${point.meanwhile ? `, while ${point.meanwhile}` : ''}${point.rescuerDiesAt ? `, cleared up behind for ${point.rescuerDiesAt} calls` : ''}`,
       ...wrong,
       `answered: ${describe(answer)}${third === undefined ? '' : `; the third party: ${describe(third)}`}`,
       `calls: ${instance.executor.calls().join(', ')}`,
@@ -205,7 +233,7 @@ async function restoreAll(world: World): Promise<string[]> {
   return isDeepStrictEqual(after, whole) ? violations : [...violations, `restored, it means ${JSON.stringify(after)}`];
 }
 
-const describe = (answer: Answer | undefined): string =>
+export const describe = (answer: Answer | undefined): string =>
   answer === undefined || answer.is === 'done' ? (answer?.is ?? 'never') : `${answer.is} (${answer.error})`;
 
 async function isAccepted(world: World, token: string): Promise<boolean> {

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { Executor } from '../../src/store/port.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite.ts';
 import type { Stage } from '../support/world.ts';
 import { createStage } from '../support/world.ts';
+import type { Every } from './experiment.ts';
 import { enumerate } from './experiment.ts';
 import { SCENARIOS } from './scenarios.ts';
 
@@ -10,33 +13,35 @@ const SHOWN = 3;
 
 /**
  * Every fault at every store call of every operation, on one store.
- * @param shortForm where TEST_FAULTS=full is not set: tries each so-manieth point only
+ * @param shortForm what is tried of it where TEST_FAULTS=full is not set
  */
-export function faultSuite(name: string, open: () => Promise<Executor>, shortForm = 1): void {
-  const every = process.env['TEST_FAULTS'] === 'full' ? 1 : shortForm;
+export function faultSuite(name: string, open: () => Promise<Executor>, shortForm: Every): void {
+  const every = process.env['TEST_FAULTS'] === 'full' ? { plain: 1, other: 1 } : shortForm;
   describe(`under faults, on ${name}`, () => {
-    let store: Executor;
-    let stage: Stage;
+    let stores: readonly Executor[];
+    let stages: { readonly stage: Stage; readonly reference: Stage };
     let total = 0;
     const started = performance.now();
 
     beforeAll(async () => {
-      store = await open();
-      stage = await createStage(store);
+      const store = await open();
+      const memory = createSqliteExecutor(openSqliteFile(':memory:'));
+      stores = [store, memory];
+      stages = { stage: await createStage(store), reference: await createStage(memory) };
     });
 
     afterAll(async () => {
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       process.stdout.write(`${name}: ${total} points in ${seconds} s\n`);
-      await stage.close();
-      await store.close();
+      await stages.stage.close();
+      await Promise.all(stores.map((store) => store.close()));
     });
 
     for (const scenario of SCENARIOS) {
       it(
         scenario.name,
         async () => {
-          const { points, calls, failures } = await enumerate(stage, scenario, every);
+          const { points, calls, failures } = await enumerate(stages, scenario, every);
           total += points;
           process.stdout.write(`${name}: ${scenario.name}: ${calls} store calls, ${points} points enumerated\n`);
           if (failures.length > 0) process.stdout.write(`${failures.slice(0, SHOWN).join('\n')}\n`);

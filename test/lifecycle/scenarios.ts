@@ -35,8 +35,8 @@ export type Scenario = {
 };
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-const TARGET = 'Acme';
-const BYSTANDER = 'Bystander';
+export const TARGET = 'Acme';
+export const BYSTANDER = 'Bystander';
 
 const documentsOf = (name: string, count: number): Document[] =>
   Array.from({ length: count }, (_, index) => ({
@@ -49,7 +49,7 @@ const documentsOf = (name: string, count: number): Document[] =>
 const UNIQUE_SKU = { name: 'sku', key: { sku: 1 }, unique: true } as const;
 
 /** An organization with documents and an index of its own. */
-async function populate(world: World, name: string, documents: number): Promise<{ id: string; token: string }> {
+export async function populate(world: World, name: string, documents: number): Promise<{ id: string; token: string }> {
   const instance = world.instance();
   const { organization_id, collection_name } = await create(instance, name);
   const collection = world.database.collection(collection_name);
@@ -59,13 +59,13 @@ async function populate(world: World, name: string, documents: number): Promise<
 }
 
 /** The organization that things happen to, beside one that nothing may happen to. */
-async function tenants(world: World): Promise<{ id: string; token: string }> {
+export async function tenants(world: World): Promise<{ id: string; token: string }> {
   await populate(world, BYSTANDER, 2);
   return populate(world, TARGET, 3);
 }
 
 /** A second owner of an organization. */
-async function addAdmin(world: World, organizationId: string): Promise<AdminDocument> {
+export async function addAdmin(world: World, organizationId: string): Promise<AdminDocument> {
   const { admins } = world.instance().context.master;
   const first = await admins.findOne({ organization_id: organizationId });
   if (first === undefined) throw new Error('There is no admin to copy.');
@@ -76,26 +76,26 @@ async function addAdmin(world: World, organizationId: string): Promise<AdminDocu
 }
 
 /** A writer that knows a collection by its old name. */
-const writeLate =
+export const writeLate =
   (world: World, collection: string, count = 1): Step =>
   async () => {
     const late = Array.from({ length: count }, (_, index) => ({ _id: `late-${index}`, sku: `late-${index}` }));
     await world.database.collection(collection).insertMany(late);
   };
 
-const rename =
+export const rename =
   (from: string, to: string, email = emailOf(from)): Step =>
   async (instance) =>
     update(instance, await signIn(instance, from, email), { new_organization_name: to });
 
-const removeBySignIn =
+export const removeBySignIn =
   (name: string, email = emailOf(name)): Step =>
   async (instance) =>
     remove(instance, await signIn(instance, name, email), name);
 
-const sweepAll: Step = ({ context }) => reconcile(context, { thorough: true });
+export const sweepAll: Step = ({ context }) => reconcile(context, { thorough: true });
 
-const RETENTION = { env: { DELETE_RETENTION_DAYS: '1' } } as const;
+export const RETENTION = { env: { DELETE_RETENTION_DAYS: '1' } } as const;
 const NAME_LEASE = { env: { NAME_LEASE_DAYS: '1' } } as const;
 
 export const SCENARIOS: readonly Scenario[] = [

@@ -2,4 +2,4 @@ import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite.ts';
 import { faultSuite } from './fault-suite.ts';
 
-faultSuite('the embedded store', async () => createSqliteExecutor(openSqliteFile(':memory:')));
+faultSuite('SQLite', async () => createSqliteExecutor(openSqliteFile(':memory:')), { plain: 1, other: 7 });

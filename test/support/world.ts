@@ -30,6 +30,8 @@ export type World = {
   readonly quarantineMs: number;
   /** Lets the lease of whoever works now run out, and a new instance clear up until nothing is left to do. */
   recover(): Promise<void>;
+  /** Lets the lease of whoever works now run out, and a new instance clear up until it dies at its `at`th call. */
+  recoverHalfway(at: number): Promise<void>;
   /** Does so past the quarantine too, until every released collection is free again. */
   settle(): Promise<void>;
   /** What instances logged, for the report of a failure. */
@@ -134,6 +136,12 @@ function createWorld(shared: Executor, name: string, { env = {}, refuseRename = 
     advance,
     quarantineMs: QUARANTINE_MS,
     recover,
+    recoverHalfway: async (at) => {
+      advance(LEASE_MS + 1);
+      const rescuer = instance();
+      rescuer.executor.arm({ at, fault: 'crash before', meanwhile: async () => {} });
+      await reconcile(rescuer.context, { thorough: false }).catch(() => undefined);
+    },
     settle: async () => {
       await recover();
       for (let round = 1; (await master.claims.count({ state: 'quarantined' })) > 0; round++) {
