@@ -14,8 +14,8 @@ import { mailPromises } from './suite/mail.ts';
 import { masterDatabasePromises } from './suite/master-database.ts';
 import { organizationPromises } from './suite/organizations.ts';
 import { passwordPromises } from './suite/passwords.ts';
-import { securityPromises } from './suite/security.ts';
 import { permissionPromises } from './suite/permissions.ts';
+import { securityPromises } from './suite/security.ts';
 import { surfacePromises } from './suite/surface.ts';
 import { tokenPromises } from './suite/tokens.ts';
 
