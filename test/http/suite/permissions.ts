@@ -54,6 +54,7 @@ const ROUTES: Readonly<Record<string, Row>> = {
   'GET /org/audit/verify': { action: 'audit.read' },
   'GET /admin/sessions': { action: 'account.read' },
   'DELETE /admin/sessions': { action: 'account.update' },
+  'POST /admin/password/change': { action: 'account.update' },
   'POST /admin/verify-email/resend': { action: 'account.update' },
   // The last one: it ends the tokens that are used here.
   'POST /admin/logout-all': { action: 'account.update' },
