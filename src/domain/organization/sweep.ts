@@ -111,7 +111,11 @@ export async function moveBack(
       context.log('error', 'sweep.unique_conflict', { organization_id: owner._id, collection: from, conflicts });
       return;
     }
-    await persist(() => source.deleteMany({ _id: { $in: batch.map(({ _id }) => _id) } }));
+    // The last of it goes with the collection.
+    if (batch.length < BATCH) break;
+    const removed = await persist(() => source.deleteMany({ _id: { $in: batch.map(({ _id }) => _id) } }));
+    // Another instance is at it, or the server does not let them go: this must end either way.
+    if (removed === 0) return;
   }
   await persist(() => tenants.dropCollection(from));
 }
