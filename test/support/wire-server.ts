@@ -11,6 +11,11 @@ import { startProcess } from './process.ts';
 /** A server that speaks MongoDB's wire protocol. */
 export type WireServer = {
   readonly uri: string;
+  /**
+   * Whether an insert and a rename of the same collection at once leave it whole. SecantusDB's rename moves documents
+   * and the entries of their indexes one by one, with inserts in between.
+   */
+  readonly renamesAtomically: boolean;
   /** Ends it by the signal; what it stored stays. */
   kill(signal: NodeJS.Signals): Promise<void>;
   /** Stops it where it is, with its connections open, until `thaw`. */
@@ -27,8 +32,8 @@ type Program = {
   readonly args: (port: number, directory: string) => readonly string[];
   /** What follows the address in the URI. */
   readonly options: string;
-  /** Done before it is killed. */
-  readonly beforeKill?: (uri: string) => Promise<void>;
+  /** Done before it is killed, so that the kill shows what the service does, and not what a stand-in cannot. */
+  readonly beforeKill?: (uri: string, isFirst: boolean) => Promise<void>;
 };
 
 const START_MS = 60_000;
@@ -83,18 +88,26 @@ async function mongoProgram(): Promise<Program> {
       'WARNING',
     ],
     options: '',
-    beforeKill: endRenames,
+    beforeKill: spareSecantus,
   };
 }
+
+/** Enough collections for SecantusDB to have made each of the 16 tables that it spreads documents over. */
+const SPREAD = 128;
 
 /**
  * SecantusDB renames a collection by removing and inserting its documents one by one, so that a kill amid that loses
  * them; MongoDB's rename is one step. So a kill waits for the rename under way, and ends the connections of those that
- * come after it.
+ * come after it. And a kill amid the making of a table leaves a database that does not open again: the first kill waits
+ * until all are made.
  */
-async function endRenames(uri: string): Promise<void> {
-  const client = new MongoClient(uri, { serverSelectionTimeoutMS: 2000, socketTimeoutMS: 2000 });
+async function spareSecantus(uri: string, isFirst: boolean): Promise<void> {
+  const client = new MongoClient(uri, { serverSelectionTimeoutMS: 10_000, socketTimeoutMS: 10_000 });
+  const scratch = client.db('test_turns');
   try {
+    if (isFirst) {
+      await Promise.all(Array.from({ length: SPREAD }, (_, turn) => scratch.createCollection(`spread_${turn}`)));
+    }
     await client.db('admin').command({
       configureFailPoint: 'failCommand',
       mode: 'alwaysOn',
@@ -102,8 +115,8 @@ async function endRenames(uri: string): Promise<void> {
     });
     // One that has passed the fail point holds, or is about to take, the lock that these take.
     for (let turn = 0; turn < 5; turn++) {
-      await client.db('test_turns').createCollection(`turn_${turn}`);
-      await client.db('test_turns').dropCollection(`turn_${turn}`);
+      await scratch.createCollection(`turn_${turn}`);
+      await scratch.dropCollection(`turn_${turn}`);
     }
   } finally {
     await client.close();
@@ -128,10 +141,12 @@ async function start({ command, args, options, beforeKill }: Program): Promise<W
     return server;
   };
   let server = await run();
+  let kills = 0;
   return {
     uri,
+    renamesAtomically: beforeKill === undefined,
     kill: async (signal) => {
-      await beforeKill?.(uri);
+      await beforeKill?.(uri, kills++ === 0);
       await server.kill(signal);
     },
     freeze: () => server.signal('SIGSTOP'),
