@@ -1,13 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { MongoClient } from 'mongodb';
+import type { Seals } from '../../src/domain/audit/chain.ts';
 import { createSeals } from '../../src/platform/seals.ts';
-import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
-import { createMongoExecutor } from '../../src/store/mongo.ts';
-import { createSqliteExecutor } from '../../src/store/sqlite.ts';
-import { createStore } from '../../src/store/store.ts';
+import type { Database } from '../../src/store/store.ts';
 import { findAuditViolations } from '../support/audit-invariants.ts';
+import type { Snapshot } from '../support/invariants.ts';
+import { findViolations } from '../support/invariants.ts';
+import { createRandom } from '../support/random.ts';
 import type { RunningService } from '../support/service.ts';
 import { startService } from '../support/service.ts';
+import { openDatabase, readDatabase } from '../support/tenant-store.ts';
 import { startMongo } from '../support/wire-server.ts';
 import type { Client } from './client.ts';
 import { createClient } from './client.ts';
@@ -15,9 +17,7 @@ import type { TenantRecord } from './journal.ts';
 import { lastEvents } from './journal.ts';
 import type { Load } from './load.ts';
 import { startLoad } from './load.ts';
-import { createRandom } from './random.ts';
-import type { Snapshot } from './verify.ts';
-import { compare, findDisorder, readSnapshot } from './verify.ts';
+import { compare } from './verify.ts';
 
 export type CampaignOptions = {
   readonly runtime: 'node' | 'bun';
@@ -48,10 +48,10 @@ export type CampaignReport = {
 
 const INSTANCES = 2;
 
-const LEASE_MS = 3000;
-const QUARANTINE_MS = 4000;
+const LEASE_MS = 5000;
+const QUARANTINE_MS = 5000;
 const RECONCILE_MS = 500;
-const STORE_TIMEOUT_MS = 4000;
+const STORE_TIMEOUT_MS = 8000;
 
 /** How long the service may take to bring everything in order once it is left alone. */
 const ORDER_MS = 60_000;
@@ -60,7 +60,12 @@ const ORDER_MS = 60_000;
 const KILLS_A_CHECK = 30;
 
 /** The shortest and the longest wait from one kill to the next, in milliseconds. */
-const WAIT_MS = [50, 1500] as const;
+const SHORTEST_MS = 50;
+const LONGEST_MS = 1000;
+
+/** A kill waits for fewer acknowledged effects than that, and so many milliseconds at most. */
+const EFFECTS = 8;
+const PATIENCE_MS = 5000;
 
 /**
  * Runs two instances of the service on one store under a mixed load, kills them and the database server at random
@@ -106,7 +111,11 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     random,
     urls: services.map(({ url }) => url),
     settleMs: LEASE_MS + 10_000,
-    writers: writer && { client: writer, database: first.masterDatabase },
+    writers: writer && {
+      client: writer,
+      database: first.masterDatabase,
+      late: database?.renamesAtomically === true,
+    },
     violation,
   });
 
@@ -124,8 +133,15 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     if (database === undefined) return;
     databaseKills++;
     await database.kill('SIGKILL');
-    await delay(random.between(0, 500));
+    await delay(random.below(500));
     await database.restart();
+  };
+
+  /** On a busy machine, kills that come too fast would leave nothing to lose. */
+  const someAcknowledged = async (count: number) => {
+    const goal = client.counts().acknowledged + count;
+    const end = performance.now() + PATIENCE_MS;
+    while (client.counts().acknowledged < goal && performance.now() < end) await delay(5);
   };
 
   /** Everything at rest, and every request from before at its end: the instances are killed once more. */
@@ -134,13 +150,11 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     await Promise.all(restarts.values());
     for (const service of services) await kill(service);
     await Promise.all(restarts.values());
-    const reader = openReader(choice.kind === 'mongo' ? choice.uri : undefined, first.dataDirectory);
+    const { database: reader, close } = openDatabase(first);
     try {
-      const { snapshot, disorder } = await whenInOrder(() => readSnapshot(reader, first.masterDatabase));
+      const { snapshot, violations: disorder } = await whenInOrder(reader, createSeals([first.jwtSecret]));
       for (const what of disorder) violation(what);
       if (disorder.length > 0) violation(`the services say:\n${services.map(lastWarnings).join('\n')}`);
-      const seals = createSeals([first.jwtSecret]);
-      for (const what of await findAuditViolations(reader.database(first.masterDatabase), seals)) violation(what);
       const { wrong, found } = compare(snapshot, load.tenants);
       for (const { what, tenant } of wrong) violation(what, tenant);
       for (const [tenant, { id, fitting }] of found) {
@@ -153,7 +167,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
         tenant.dirty = false;
       }
     } finally {
-      await reader.close();
+      await close();
     }
     checks++;
     load.resume();
@@ -176,7 +190,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
       const goal = Math.ceil((options.kills * round) / rounds);
       const databaseGoal = Math.ceil((options.databaseKills * round) / rounds);
       while (kills < goal || databaseKills < databaseGoal) {
-        await delay(random.between(...WAIT_MS));
+        await delay(SHORTEST_MS + random.below(LONGEST_MS - SHORTEST_MS));
+        await someAcknowledged(random.below(EFFECTS));
         const left = Math.max(0, goal - kills);
         const databaseLeft = databaseGoal - databaseKills;
         if (random.chance(databaseLeft / (left + databaseLeft))) await killDatabase();
@@ -220,21 +235,16 @@ const WRITER_OPTIONS = {
   writeConcern: { w: 'majority' },
 } as const;
 
-function openReader(uri: string | undefined, dataDirectory: string) {
-  return createStore(
-    uri === undefined
-      ? createSqliteExecutor(openSqliteFile(`${dataDirectory}/tenantry.db`))
-      : createMongoExecutor({ uri, timeoutMs: 10_000 }),
-  );
-}
-
 /** Reads until nothing is out of order, or the time for that is over; then what still is. */
-async function whenInOrder(read: () => Promise<Snapshot>): Promise<{ snapshot: Snapshot; disorder: string[] }> {
+async function whenInOrder(
+  reader: Database,
+  seals: Seals,
+): Promise<{ snapshot: Snapshot; violations: readonly string[] }> {
   const end = performance.now() + ORDER_MS;
   for (;;) {
-    const snapshot = await read();
-    const disorder = findDisorder(snapshot);
-    if (disorder.length === 0 || performance.now() > end) return { snapshot, disorder };
+    const snapshot = await readDatabase(reader);
+    const violations = [...findViolations(snapshot, new Date()), ...(await findAuditViolations(reader, seals))];
+    if (violations.length === 0 || performance.now() > end) return { snapshot, violations };
     await delay(250);
   }
 }

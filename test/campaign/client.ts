@@ -31,7 +31,7 @@ export type Client = {
 export const NOBODY_LISTENS = 'ECONNREFUSED';
 
 /** How long a caller waits for an answer, in milliseconds. */
-const PATIENCE_MS = 8000;
+const PATIENCE_MS = 12_000;
 
 /** A client that tells lost answers from refusals, and counts them. */
 export function createClient(): Client {

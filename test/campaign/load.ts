@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MongoClient } from 'mongodb';
+import type { Random } from '../support/random.ts';
 import type { Client, Reply, Request } from './client.ts';
 import { NOBODY_LISTENS } from './client.ts';
 import type { Alive, Change, TenantRecord } from './journal.ts';
 import { aliveStates, definite, newRecord, record, unique } from './journal.ts';
-import type { Random } from './random.ts';
 
 export type LoadOptions = {
   readonly client: Client;
@@ -14,7 +14,14 @@ export type LoadOptions = {
   /** Longer than an operation that died stays with its instance. */
   readonly settleMs: number;
   /** Where plain clients of the database write, and in which database; undefined: nobody does. */
-  readonly writers: { readonly client: MongoClient; readonly database: string } | undefined;
+  readonly writers:
+    | {
+        readonly client: MongoClient;
+        readonly database: string;
+        /** Whether they may write to a collection while it is renamed or dropped, and to its old name after it. */
+        readonly late: boolean;
+      }
+    | undefined;
   readonly violation: (what: string, tenant?: TenantRecord) => void;
 };
 
@@ -100,6 +107,22 @@ export function startLoad(options: LoadOptions): Load {
       note(tenant, `${what}, again`, reply, change);
     }
     return reply;
+  };
+
+  const turns = new Map<TenantRecord, Promise<unknown>>();
+
+  /** Where writers must not be late: one thing at a time is done to a tenant. */
+  const inTurn = <T>(tenant: TenantRecord, work: () => Promise<T>): Promise<T> => {
+    if (writers === undefined || writers.late) return work();
+    const turn = (turns.get(tenant) ?? Promise.resolve()).then(work, work);
+    turns.set(tenant, turn);
+    return turn;
+  };
+
+  /** Whether a writer may still use a collection name that it read when the tenant had this name. */
+  const isCurrent = (tenant: TenantRecord, name: string): boolean => {
+    const sure = definite(tenant);
+    return writers?.late === true || (sure !== undefined && sure !== 'absent' && sure.name === name);
   };
 
   const isWanted = (name: string) => WANTED.includes(name);
@@ -266,8 +289,7 @@ export function startLoad(options: LoadOptions): Load {
       const token = sessionOf(tenant).token ?? (await logIn(tenant));
       if (token === undefined) continue;
       sessionOf(tenant).token = undefined;
-      if (random.chance(0.2)) await remove(tenant, token);
-      else await update(tenant, token);
+      await inTurn(tenant, () => (random.chance(0.2) ? remove(tenant, token) : update(tenant, token)));
     }
   };
 
@@ -305,15 +327,19 @@ export function startLoad(options: LoadOptions): Load {
         .collection<{ _id: string }>(String(reply.body['collection_name']));
       for (let n = 0; performance.now() - reply.invoked < TRUST_MS && n < 12; n++) {
         const _id = `${writer}-${turn}-${n}`;
-        try {
-          await collection.insertOne({ _id, tenant: tenant.organizationId } as { _id: string });
-          tenant.documents.acknowledged.add(_id);
-          written++;
-        } catch {
-          tenant.documents.unknown.add(_id);
-          await delay(20);
-        }
-        await delay(random.between(0, 60));
+        const goesOn = await inTurn(tenant, async () => {
+          if (!isCurrent(tenant, name)) return false;
+          try {
+            await collection.insertOne({ _id, tenant: tenant.organizationId } as { _id: string });
+            tenant.documents.acknowledged.add(_id);
+            written++;
+          } catch {
+            tenant.documents.unknown.add(_id);
+          }
+          return true;
+        });
+        if (!goesOn) break;
+        await delay(random.below(60));
       }
     }
   };

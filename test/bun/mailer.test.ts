@@ -1,3 +1,0 @@
-import { processMailers } from '../contract/mailer-implementations.ts';
-
-processMailers('Bun');

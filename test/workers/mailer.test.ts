@@ -1,3 +1,0 @@
-import { cloudflareMailer } from '../contract/cloudflare-mailer.ts';
-
-cloudflareMailer('workerd');
