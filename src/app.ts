@@ -9,10 +9,13 @@ import { createClientAddress } from './http/client-address.ts';
 import { deadline } from './http/deadline.ts';
 import type { Env } from './http/env.ts';
 import { problem, problemOf } from './http/problem.ts';
+import type { WaitUntil } from './http/request-context.ts';
 import { requestContext } from './http/request-context.ts';
+import { accountMailRoutes } from './http/routes/account-mail.ts';
 import { adminRoutes } from './http/routes/admin.ts';
 import { auditRoutes } from './http/routes/audit.ts';
 import { healthRoutes } from './http/routes/health.ts';
+import { invitationRoutes } from './http/routes/invitations.ts';
 import { memberRoutes } from './http/routes/members.ts';
 import { organizationRoutes } from './http/routes/org.ts';
 import { wellKnownRoutes } from './http/routes/well-known.ts';
@@ -23,8 +26,9 @@ const REQUEST_ID_LENGTH = 64;
 /**
  * The whole HTTP surface of the service as one Hono app, with no I/O of its own.
  * @param getConnInfo the runtime's way to tell who is at the other end of a request's connection
+ * @param waitUntil the runtime's way to let work go on after an answer; left out: it does anyway
  */
-export function createApp(services: Services, getConnInfo: GetConnInfo): OpenAPIHono<Env> {
+export function createApp(services: Services, getConnInfo: GetConnInfo, waitUntil?: WaitUntil): OpenAPIHono<Env> {
   const app = new OpenAPIHono<Env>({
     defaultHook: (result) => {
       if (!result.success) throw invalidInput(result.error.issues);
@@ -34,8 +38,10 @@ export function createApp(services: Services, getConnInfo: GetConnInfo): OpenAPI
   app.use(requestId({ limitLength: REQUEST_ID_LENGTH }));
   const clientAddress = createClientAddress(services.trustedProxies);
   app.use(
-    requestContext(services.context, (c) =>
-      clientAddress(getConnInfo(c).remote.address, c.req.header('X-Forwarded-For')),
+    requestContext(
+      services.context,
+      (c) => clientAddress(getConnInfo(c).remote.address, c.req.header('X-Forwarded-For')),
+      waitUntil,
     ),
   );
   app.use(accessLog);
@@ -51,6 +57,8 @@ export function createApp(services: Services, getConnInfo: GetConnInfo): OpenAPI
   adminRoutes(app);
   auditRoutes(app);
   memberRoutes(app);
+  invitationRoutes(app);
+  accountMailRoutes(app);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',

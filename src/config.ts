@@ -46,6 +46,12 @@ const networks = text
     'is addresses and networks (10.0.0.0/8, 2001:db8::/32), separated by commas',
   );
 
+const url = (...protocols: readonly string[]) =>
+  text.refine(
+    (value) => protocols.includes(URL.parse(value)?.protocol ?? ''),
+    `is an address that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
+  );
+
 /** Every variable of the service, with its default. README.md and .dev.vars.example list the same ones. */
 const schema = z.object({
   MONGO_URI: text
@@ -87,6 +93,17 @@ const schema = z.object({
   GATEWAY_OBJECTS: integer(1, 64).default(4),
   NAME_LEASE_DAYS: integer(0, 3650).default(0),
   DELETE_RETENTION_DAYS: integer(0, 3650).default(0),
+  MAIL_FROM: text
+    .regex(
+      /^(?:[^<>"\p{Cc}]{1,100} <[^\s<>",;:\p{Cc}]+@[^\s<>",;:@\p{Cc}]+>|[^\s<>",;:\p{Cc}]+@[^\s<>",;:@\p{Cc}]+)$/u,
+      'is an address, or: Name <address>',
+    )
+    .default('Tenantry <no-reply@localhost>'),
+  SMTP_URL: url('smtp:', 'smtps:').optional(),
+  MAIL_API_URL: url('https:', 'http:').optional(),
+  MAIL_API_TOKEN: text.optional(),
+  PUBLIC_URL: url('https:', 'http:').optional(),
+  REQUIRE_VERIFIED_EMAIL: z.enum(['true', 'false'], 'is true or false').default('false'),
   LEASE_MS: integer(100, 600_000).default(30_000),
   QUARANTINE_MS: integer(100, 86_400_000).default(600_000),
   RECONCILE_MS: integer(100, 600_000).default(15_000),
@@ -114,6 +131,15 @@ export type Config = {
   readonly sessionSeconds: { readonly absolute: number; readonly idle: number };
   /** What the audit log is sealed with, the current one first. Undefined: the signing secret. */
   readonly auditSecrets: readonly string[] | undefined;
+  readonly mail: {
+    readonly from: { readonly name: string | undefined; readonly address: string };
+    /** Node and Bun only. */
+    readonly smtpUrl: string | undefined;
+    readonly api: { readonly url: string; readonly token: string } | undefined;
+  };
+  /** The base of the links in mails, without a slash at its end; undefined: there is no front end. */
+  readonly publicUrl: string | undefined;
+  readonly requireVerifiedEmail: boolean;
   readonly host: string;
   readonly port: number;
   readonly dataDir: string;
@@ -180,6 +206,7 @@ export function parseConfig(environment: Environment): Config {
       );
     }
   }
+  problems.push(...mailProblems(given));
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
 
   const variables = parsed.data;
@@ -197,6 +224,16 @@ export function parseConfig(environment: Environment): Config {
     },
     sessionSeconds: { absolute: variables.SESSION_DAYS * DAY_SECONDS, idle: variables.SESSION_IDLE_DAYS * DAY_SECONDS },
     auditSecrets: variables.AUDIT_SECRET,
+    mail: {
+      from: sender(variables.MAIL_FROM),
+      smtpUrl: variables.SMTP_URL,
+      api:
+        variables.MAIL_API_URL === undefined
+          ? undefined
+          : { url: variables.MAIL_API_URL, token: variables.MAIL_API_TOKEN ?? '' },
+    },
+    publicUrl: variables.PUBLIC_URL?.replace(/\/+$/, ''),
+    requireVerifiedEmail: variables.REQUIRE_VERIFIED_EMAIL === 'true',
     host: variables.HOST,
     port: variables.PORT,
     dataDir: variables.DATA_DIR,
@@ -217,4 +254,29 @@ export function parseConfig(environment: Environment): Config {
     quarantineMs: variables.QUARANTINE_MS,
     reconcileMs: variables.RECONCILE_MS,
   };
+}
+
+/** What is wrong with the mail variables together. */
+function mailProblems(given: Readonly<Record<string, string | undefined>>): string[] {
+  const problems: string[] = [];
+  const sends = 'SMTP_URL' in given || 'MAIL_API_URL' in given;
+  if ('SMTP_URL' in given && 'MAIL_API_URL' in given) {
+    problems.push('SMTP_URL and MAIL_API_URL are both set. Leave one of them out.');
+  }
+  if (sends && !('MAIL_FROM' in given)) {
+    problems.push('MAIL_FROM is missing, and mail is to be sent. Set it to an address that may send it.');
+  }
+  if ('MAIL_API_URL' in given && !('MAIL_API_TOKEN' in given)) {
+    problems.push('MAIL_API_TOKEN is missing, and MAIL_API_URL is set. Set it to the key that the provider gave you.');
+  }
+  const api = URL.parse(given['MAIL_API_URL'] ?? '');
+  if (api?.protocol === 'http:' && !['127.0.0.1', 'localhost'].includes(api.hostname)) {
+    problems.push('MAIL_API_URL starts with http://, which would show MAIL_API_TOKEN to others. Use https://.');
+  }
+  return problems;
+}
+
+function sender(from: string): Config['mail']['from'] {
+  const [, name, address] = /^(.*\S) <(.+)>$/.exec(from) ?? [];
+  return { name, address: address ?? from };
 }

@@ -3,12 +3,14 @@ import type { Config } from './config.ts';
 import { createTurns } from './domain/audit/turns.ts';
 import type { Context, Log, Passwords } from './domain/context.ts';
 import { DomainError } from './domain/errors.ts';
+import type { Mailer } from './domain/mail/mailer.ts';
 import { openMaster, prepareMaster } from './domain/master.ts';
 import { reconcile } from './domain/organization/reconcile.ts';
 import { createAccessTokens } from './platform/access-token.ts';
 import type { KeyRings } from './platform/key-rings.ts';
 import { createSecretKeyRings } from './platform/key-rings.ts';
 import { createKeyedHash } from './platform/keyed-hash.ts';
+import { createUnsentMailer } from './platform/mail/unsent.ts';
 import type { Hasher } from './platform/password.ts';
 import { costOf, HasherBusyError } from './platform/password.ts';
 import { createSeals } from './platform/seals.ts';
@@ -31,6 +33,10 @@ export type Platform = {
   readonly log: Log;
   /** The time, where it is not the machine's own. */
   readonly time?: Pick<Context, 'clock' | 'wait'>;
+  /** Left out: nothing is sent, and the log says what would have been. */
+  readonly mailer?: Mailer;
+  /** As in the context. Left out: what is left for later is left to the reconciler. */
+  readonly later?: Context['later'];
 };
 
 /** The service's parts, wired together. */
@@ -67,6 +73,8 @@ export function createServices(config: Config, platform: Platform): Services {
     clusters: () => store,
     passwords: createPasswords(platform.hasher, config.bcryptCost),
     tokens: createAccessTokens({ ...config.jwt, keys, clock, newId }),
+    mailer: platform.mailer ?? createUnsentMailer(platform.log),
+    later: platform.later ?? (async () => {}),
     clock,
     keyedHash: createKeyedHash(platform.jwtSecret),
     seals: createSeals(config.auditSecrets ?? [platform.jwtSecret]),
@@ -80,6 +88,8 @@ export function createServices(config: Config, platform: Platform): Services {
       quarantineMs: config.quarantineMs,
       nameLeaseMs: config.nameLeaseMs,
       retentionMs: config.retentionMs,
+      publicUrl: config.publicUrl,
+      requireVerifiedEmail: config.requireVerifiedEmail,
       freshSignInSeconds: 15 * MINUTE,
       sessionSeconds: config.sessionSeconds,
       limits: config.limits,

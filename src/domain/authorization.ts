@@ -1,3 +1,5 @@
+import type { AdminDocument } from './admin/admin.ts';
+import type { Context } from './context.ts';
 import { DomainError } from './errors.ts';
 
 /** What an admin can be to an organization, from the most to the least. */
@@ -32,13 +34,21 @@ export const PERMISSIONS: Readonly<Record<Action, readonly Role[]>> = {
   'audit.read': ['owner', 'admin'],
 };
 
+/** What an admin may do with an email that is not verified, where REQUIRE_VERIFIED_EMAIL asks for one that is. */
+export const UNVERIFIED_MAY: readonly Action[] = ['account.read', 'account.update', 'admins.read'];
+
 export const isPermitted = (role: Role, action: Action): boolean => PERMISSIONS[action].includes(role);
 
 /** The one refusal for what is not the caller's: the same whether its target exists or not. */
 export const forbidden = (): DomainError =>
   new DomainError('forbidden', 'This token does not permit that. Sign in as an admin of the organization.');
 
-/** @throws {DomainError} forbidden, unless the table permits it */
-export function authorize(role: Role, action: Action): void {
-  if (!isPermitted(role, action)) throw forbidden();
+/** @throws {DomainError} forbidden, unless the table permits it; email_not_verified where it has to be */
+export function authorize({ settings }: Context, admin: AdminDocument, action: Action): void {
+  if (!isPermitted(admin.role, action)) throw forbidden();
+  if (!settings.requireVerifiedEmail || admin.email_verified || UNVERIFIED_MAY.includes(action)) return;
+  throw new DomainError(
+    'email_not_verified',
+    'Verify your email first: POST /admin/verify-email/resend sends a token.',
+  );
 }

@@ -4,6 +4,8 @@ import type { AuditEntry, AuditHead, Seals } from './audit/chain.ts';
 import type { SignInFailures } from './audit/sign-in-failures.ts';
 import type { Turns } from './audit/turns.ts';
 import type { IdempotencyDocument } from './idempotency/idempotency.ts';
+import type { MailDocument } from './mail/mail.ts';
+import type { Mailer } from './mail/mailer.ts';
 import type { ClaimDocument } from './organization/claims.ts';
 import type { ErasureDocument } from './organization/erase.ts';
 import type { OrganizationDocument } from './organization/organization.ts';
@@ -24,6 +26,7 @@ export type Master = {
   readonly audit: Collection<AuditEntry>;
   readonly audit_heads: Collection<AuditHead>;
   readonly sign_in_failures: Collection<SignInFailures>;
+  readonly mails: Collection<MailDocument>;
 };
 
 /** Password hashing. `hash` and `verify` do the same work whatever they are given; over their bound they throw `busy`. */
@@ -61,6 +64,10 @@ export type Settings = {
   readonly retentionMs: number;
   /** How long a sign-in is fresh enough to change email or password, in seconds. */
   readonly freshSignInSeconds: number;
+  /** Where the front end is that the links in mails lead to; undefined: mails say which call to make. */
+  readonly publicUrl: string | undefined;
+  /** Whether an admin has to verify the email before changing anything but the own account. */
+  readonly requireVerifiedEmail: boolean;
   /** How long a session lasts at most, and unused, in seconds. */
   readonly sessionSeconds: { readonly absolute: number; readonly idle: number };
   /** How often what may be done; null: as often as one likes. See throttle/. */
@@ -77,6 +84,7 @@ export type Context = {
   readonly clusters: (cluster: string) => Store;
   readonly passwords: Passwords;
   readonly tokens: AccessTokens;
+  readonly mailer: Mailer;
   readonly clock: () => Date;
   /** A hash that only this service can make: for what must be recognized, and not read. */
   readonly keyedHash: (text: string) => string;
@@ -86,6 +94,8 @@ export type Context = {
   readonly auditTurns: Turns;
   /** Resolves after so many milliseconds. */
   readonly wait: (ms: number) => Promise<void>;
+  /** Runs it after the answer. Resolves when it has ended, and never rejects; the instance may die before. */
+  readonly later: (work: () => Promise<void>) => Promise<void>;
   /** A new id: time-ordered, unique (UUIDv7, RFC 9562). */
   readonly newId: () => string;
   readonly log: Log;

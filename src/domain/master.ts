@@ -4,6 +4,7 @@ import { AUDIT_INDEXES } from './audit/chain.ts';
 import { SIGN_IN_FAILURE_INDEXES } from './audit/sign-in-failures.ts';
 import type { Master } from './context.ts';
 import { IDEMPOTENCY_INDEXES } from './idempotency/idempotency.ts';
+import { MAIL_INDEXES } from './mail/mail.ts';
 import { CLAIM_INDEXES } from './organization/claims.ts';
 import { ORGANIZATION_INDEXES } from './organization/organization.ts';
 import { SESSION_INDEXES } from './session/session.ts';
@@ -24,6 +25,7 @@ export function openMaster(store: Store, name: string): Master {
     audit: database.collection('audit'),
     audit_heads: database.collection('audit_heads'),
     sign_in_failures: database.collection('sign_in_failures'),
+    mails: database.collection('mails'),
   };
 }
 
@@ -40,5 +42,6 @@ export async function prepareMaster({ database }: Master): Promise<void> {
     database.createCollection('audit', AUDIT_INDEXES),
     database.createCollection('audit_heads'),
     database.createCollection('sign_in_failures', SIGN_IN_FAILURE_INDEXES),
+    database.createCollection('mails', MAIL_INDEXES),
   ]);
 }

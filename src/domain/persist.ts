@@ -16,3 +16,16 @@ export async function persist<T>(write: () => Promise<T>): Promise<T> {
     }
   }
 }
+
+/** An insert under an id of our own: when it was said to clash, it was an earlier try of ours that went in. */
+export async function insertOnce(insert: () => Promise<void>): Promise<void> {
+  let tries = 0;
+  await persist(async () => {
+    tries++;
+    try {
+      await insert();
+    } catch (error) {
+      if (tries === 1 || !isStoreError(error, 'DuplicateKey')) throw error;
+    }
+  });
+}

@@ -2,8 +2,13 @@ import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { ConfigError, parseConfig } from '../config.ts';
 import type { Log } from '../domain/context.ts';
+import type { Mailer } from '../domain/mail/mailer.ts';
+import { createBackground } from '../platform/background.ts';
 import { keptSecret } from '../platform/kept-secret.ts';
 import { createLog } from '../platform/log.ts';
+import { createHttpMailer } from '../platform/mail/http-api.ts';
+import { createOutboxDirectory } from '../platform/mail/outbox-directory.ts';
+import { createSmtpMailer } from '../platform/mail/smtp.ts';
 import type { Hasher } from '../platform/password.ts';
 import { createFileSecrets } from '../platform/secrets-file.ts';
 import { openSqliteFile } from '../platform/sqlite-node.ts';
@@ -50,6 +55,13 @@ Without MONGO_URI it runs on an embedded store in DATA_DIR. Its variables, and w
   LIMIT_MAIL          mails that an address asks for (20/600)
   LIMIT_REFRESH       refreshes of an address (600/60)
   TRUSTED_PROXIES     addresses and networks whose X-Forwarded-For counts (none)
+  MAIL_FROM           who mail is from: an address, or Name <address>
+  SMTP_URL            smtp://user:password@host:587 (mail is kept in DATA_DIR/outbox)
+  MAIL_API_URL        instead: a provider's API in the form of Resend's POST /emails
+  MAIL_API_TOKEN      its key
+  PUBLIC_URL          where the front end is that links in mails lead to (mails say which call to make)
+  REQUIRE_VERIFIED_EMAIL
+                      true: no changes by an admin whose email is not verified (false)
 
 README.md has the rest.
 `;
@@ -76,11 +88,14 @@ export async function runProcess(
   const log = createLog(createLineWriter());
   try {
     const config = parseConfig(process.env);
+    const background = createBackground(log);
     const services = createServices(config, {
       executor: openExecutor(config),
       hasher: createHasher(config),
       ...(await openTokenKeys(config, createFileSecrets(), () => secretOf(config, log), log)),
       log,
+      mailer: openMailer(config, log),
+      later: background.later,
     });
     const server = await listen(services, config);
     log('info', 'service.listening', {
@@ -88,7 +103,10 @@ export async function runProcess(
       store: config.mongoUri === undefined ? 'embedded' : 'mongodb',
     });
     const stopReconciling = reconcileOnTimer(services, config.reconcileMs, log);
-    stopOnSignal(server, services, stopReconciling, log);
+    stopOnSignal(server, services, log, async () => {
+      await stopReconciling();
+      await background.ended();
+    });
   } catch (error) {
     process.stderr.write(`${startProblem(error)}\n`);
     process.exitCode = 1;
@@ -113,6 +131,16 @@ function openExecutor(config: Config): Executor {
   return config.mongoUri === undefined
     ? createSqliteExecutor(openSqliteFile(join(config.dataDir, 'tenantry.db')))
     : createMongoExecutor({ uri: config.mongoUri, timeoutMs: config.storeTimeoutMs });
+}
+
+/** The provider or server that is configured, else a directory beside the data: said, so that nobody waits for a mail. */
+function openMailer({ mail, dataDir }: Config, log: Log): Mailer {
+  const { from, smtpUrl, api } = mail;
+  if (smtpUrl !== undefined) return createSmtpMailer({ url: smtpUrl, from });
+  if (api !== undefined) return createHttpMailer({ ...api, from });
+  const directory = join(dataDir, 'outbox');
+  log('warn', 'mail.kept_in_directory', { directory, variable: 'SMTP_URL' });
+  return createOutboxDirectory({ directory, from });
 }
 
 function secretOf(config: Config, log: Log): string {
@@ -147,14 +175,15 @@ function reconcileOnTimer(services: Services, intervalMs: number, log: Log): () 
   };
 }
 
-function stopOnSignal(server: Server, services: Services, stopReconciling: () => Promise<void>, log: Log): void {
+function stopOnSignal(server: Server, services: Services, log: Log, stopRest: () => Promise<void>): void {
   let stopping = false;
   const stop = async (signal: string) => {
     if (stopping) return;
     stopping = true;
     log('info', 'service.stopping', { signal });
     const patience = setTimeout(() => process.exit(1), STOP_MS);
-    await Promise.all([server.stop(), stopReconciling()]);
+    await server.stop();
+    await stopRest();
     await services.close();
     clearTimeout(patience);
     log('info', 'service.stopped');

@@ -1,8 +1,14 @@
+import type { ExecutionContext } from 'hono';
 import { getConnInfo } from 'hono/cloudflare-workers';
 import { createApp } from '../app.ts';
-import type { Environment } from '../config.ts';
+import type { Config, Environment } from '../config.ts';
 import { ConfigError, parseConfig } from '../config.ts';
+import type { Mailer } from '../domain/mail/mailer.ts';
+import { createBackground } from '../platform/background.ts';
 import { createLog } from '../platform/log.ts';
+import type { SendEmailBinding } from '../platform/mail/cloudflare.ts';
+import { createCloudflareMailer } from '../platform/mail/cloudflare.ts';
+import { createHttpMailer } from '../platform/mail/http-api.ts';
 import { createWorkerHasher } from '../platform/password-worker.ts';
 import { createPlainSecrets } from '../platform/secrets.ts';
 import type { Services } from '../services.ts';
@@ -14,8 +20,10 @@ import { openTokenKeys } from './token-keys.ts';
 export { StoreGateway } from './store-gateway.ts';
 
 /** The Worker's bindings: the variables, and the Durable Objects of wrangler.toml. */
-type Bindings = Environment & {
+type Bindings = Omit<Environment, 'SEND_EMAIL'> & {
   readonly STORE_GATEWAY: GatewayNamespace<{ secret(): Promise<string> }>;
+  /** Optional: see README.md. */
+  readonly SEND_EMAIL?: SendEmailBinding;
 };
 
 type Running = { readonly app: ReturnType<typeof createApp>; readonly services: Services };
@@ -26,10 +34,10 @@ const log = createLog((line) => console.log(line));
 const running = new WeakMap<Bindings, Promise<Running>>();
 
 export default {
-  async fetch(request: Request, env: Bindings): Promise<Response> {
+  async fetch(request: Request, env: Bindings, execution: ExecutionContext): Promise<Response> {
     try {
       const { app } = await run(env);
-      return await app.fetch(request);
+      return await app.fetch(request, {}, execution);
     } catch (error) {
       log('error', 'service.not_started', error instanceof ConfigError ? { problems: error.problems } : { error });
       return notStarted();
@@ -63,8 +71,22 @@ async function start(env: Bindings): Promise<Running> {
   const keptSecret = () => env.STORE_GATEWAY.getByName(`sqlite:${config.masterDatabase}`).secret();
   const tokenKeys = await openTokenKeys(config, createPlainSecrets(), keptSecret, log);
   const hasher = createWorkerHasher({ cost: config.bcryptCost });
-  const services = createServices(config, { executor, hasher, ...tokenKeys, log });
-  return { app: createApp(services, getConnInfo), services };
+  const { later } = createBackground(log);
+  const services = createServices(config, { executor, hasher, ...tokenKeys, log, later, ...mailerOf(config, env) });
+  const app = createApp(services, getConnInfo, (c, work) => c.executionCtx.waitUntil(work));
+  return { app, services };
+}
+
+/** The provider's API where it is configured, else the binding; where there is neither, the log says what is not sent. */
+function mailerOf({ mail }: Config, { SEND_EMAIL }: Bindings): { mailer?: Mailer } {
+  if (mail.smtpUrl !== undefined) {
+    throw new ConfigError([
+      'SMTP_URL cannot be used on Workers. Use MAIL_API_URL, or a send_email binding SEND_EMAIL.',
+    ]);
+  }
+  if (mail.api !== undefined) return { mailer: createHttpMailer({ ...mail.api, from: mail.from }) };
+  if (SEND_EMAIL !== undefined) return { mailer: createCloudflareMailer({ binding: SEND_EMAIL, from: mail.from }) };
+  return {};
 }
 
 /** The service cannot say more than this: what is wrong is in the log. */

@@ -1,7 +1,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Action } from '../domain/authorization.ts';
-import { authorize } from '../domain/authorization.ts';
+import { authorize, forbidden, isPermitted } from '../domain/authorization.ts';
 import { authenticate, authenticateOrRepeat, invalidToken } from '../domain/session/authenticate.ts';
 import type { Env } from './env.ts';
 
@@ -14,7 +14,7 @@ const MAX_TOKEN_LENGTH = 4096;
 export function authenticated(action: Action): MiddlewareHandler<Env> {
   return createMiddleware<Env>(async (c, next) => {
     const principal = await authenticate(c.get('context'), bearerToken(c.req.header('Authorization')));
-    authorize(principal.admin.role, action);
+    authorize(c.get('context'), principal.admin, action);
     c.set('principal', principal);
     await next();
   });
@@ -25,10 +25,10 @@ export function authenticatedOrRepeat(action: Action): MiddlewareHandler<Env> {
   return createMiddleware<Env>(async (c, next) => {
     const known = await authenticateOrRepeat(c.get('context'), bearerToken(c.req.header('Authorization')));
     if ('principal' in known) {
-      authorize(known.principal.admin.role, action);
+      authorize(c.get('context'), known.principal.admin, action);
       c.set('principal', known.principal);
     } else {
-      authorize(known.spent.role, action);
+      if (!isPermitted(known.spent.role, action)) throw forbidden();
       c.set('spent', known.spent);
     }
     await next();

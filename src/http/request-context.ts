@@ -6,6 +6,9 @@ import type { Env } from './env.ts';
 
 const MAX_DEVICE_LENGTH = 256;
 
+/** Keeps the instance that answers a request alive until the work has ended, where the runtime would not. */
+export type WaitUntil = (c: HonoContext, work: Promise<void>) => void;
+
 /**
  * Puts the service's context into the request, with what is known of who sent it; and into the response, what is left
  * of the budgets that it drew on (draft-ietf-httpapi-ratelimit-headers).
@@ -13,6 +16,7 @@ const MAX_DEVICE_LENGTH = 256;
 export const requestContext = (
   context: Context,
   clientAddress: (c: HonoContext<Env>) => string,
+  waitUntil: WaitUntil | undefined,
 ): MiddlewareHandler<Env> =>
   createMiddleware<Env>(async (c, next) => {
     const request = {
@@ -25,7 +29,12 @@ export const requestContext = (
       const known = budgets.get(remaining.name);
       if (known === undefined || remaining.left < known.left) budgets.set(remaining.name, remaining);
     };
-    c.set('context', { ...context, request, noteBudget });
+    const later = (work: () => Promise<void>) => {
+      const run = context.later(work);
+      waitUntil?.(c, run);
+      return run;
+    };
+    c.set('context', { ...context, request, noteBudget, later });
     await next();
     if (budgets.size === 0) return;
     const noted = [...budgets.values()];

@@ -44,6 +44,8 @@ export const tokens = z.object({
   refresh_token: z.string().meta({ description: 'Good once, for POST /admin/refresh.' }),
 });
 
+export const oneTimeToken = z.string().min(1).max(256).meta({ description: 'From a mail; good once.' });
+
 /** What every list takes. */
 export const pageQuery = z.strictObject({
   cursor: z.uuid().optional().meta({ description: '`next_cursor` of the page before.' }),

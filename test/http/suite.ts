@@ -1,15 +1,20 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe } from 'vitest';
 import type { Caller } from '../support/caller.ts';
 import { createCaller } from '../support/caller.ts';
+import type { Mailbox } from '../support/mailbox.ts';
+import { directoryMailbox, startMailProvider } from '../support/mailbox.ts';
 import type { RunningService, Runtime, StoreChoice } from '../support/service.ts';
 import { startService } from '../support/service.ts';
 import { auditPromises } from './suite/audit.ts';
 import { bodyPromises } from './suite/bodies.ts';
 import type { Cell } from './suite/cell.ts';
 import { hindsightPromises } from './suite/hindsight.ts';
+import { mailPromises } from './suite/mail.ts';
 import { masterDatabasePromises } from './suite/master-database.ts';
 import { organizationPromises } from './suite/organizations.ts';
 import { passwordPromises } from './suite/passwords.ts';
+import { permissionPromises } from './suite/permissions.ts';
 import { securityPromises } from './suite/security.ts';
 import { surfacePromises } from './suite/surface.ts';
 import { tokenPromises } from './suite/tokens.ts';
@@ -28,15 +33,18 @@ export function httpSuite(runtime: Runtime, storeName: string, store: StoreChoic
   describe.skipIf(store === undefined)(`${runtime} on ${storeName}`, () => {
     let service: RunningService;
     let caller: Caller;
-    const cell: Cell = { service: () => service, caller: () => caller };
+    let mail: CellMail;
+    const cell: Cell = { service: () => service, caller: () => caller, mailbox: () => mail.mailbox(service) };
 
     beforeAll(async () => {
-      service = await startService({ runtime, store: store ?? EMBEDDED });
+      mail = await openCellMail(runtime);
+      service = await startService({ runtime, store: store ?? EMBEDDED, env: mail.env });
       caller = createCaller(service.url);
     });
 
     afterAll(async () => {
       await service?.stop();
+      await mail?.stop();
     });
 
     surfacePromises(cell);
@@ -46,7 +54,33 @@ export function httpSuite(runtime: Runtime, storeName: string, store: StoreChoic
     passwordPromises(cell);
     securityPromises(cell);
     bodyPromises(cell);
+    mailPromises(cell);
+    permissionPromises(cell);
     if (store?.kind === 'mongo') masterDatabasePromises(cell);
     hindsightPromises(cell);
   });
+}
+
+type CellMail = {
+  readonly env: Readonly<Record<string, string>>;
+  mailbox(service: RunningService): Mailbox;
+  stop(): Promise<void>;
+};
+
+/** Node and Bun write mails to a directory; a Worker hands them to a provider. */
+async function openCellMail(runtime: Runtime): Promise<CellMail> {
+  if (runtime !== 'workerd') {
+    return {
+      env: {},
+      mailbox: ({ dataDirectory }) => directoryMailbox(join(dataDirectory, 'outbox')),
+      stop: async () => {},
+    };
+  }
+  const token = 'the key of a provider';
+  const provider = await startMailProvider(token);
+  return {
+    env: { MAIL_API_URL: provider.url, MAIL_API_TOKEN: token, MAIL_FROM: 'no-reply@example.com' },
+    mailbox: () => provider,
+    stop: provider.stop,
+  };
 }

@@ -62,6 +62,8 @@ export type Caller = {
   /** Creates an organization of a new name and asserts that it is there. */
   tenant(name?: string): Promise<Tenant>;
   signedInTenant(name?: string): Promise<SignedInTenant>;
+  /** Asserts that the credentials sign in, and gives the access token. */
+  tokenFor(credentials: Credentials, organizationName?: string): Promise<string>;
 };
 
 /** A name that no other test uses. */
@@ -133,9 +135,12 @@ export function createCaller(url: string): Caller {
     },
     signedInTenant: async (name) => {
       const tenant = await caller.tenant(name);
-      const { status, json, text } = await caller.login(tenant);
+      return { ...tenant, token: await caller.tokenFor(tenant) };
+    },
+    tokenFor: async (credentials, organizationName) => {
+      const { status, json, text } = await caller.login(credentials, organizationName);
       expect(status, text).toBe(200);
-      return { ...tenant, token: json.access_token };
+      return json.access_token;
     },
   };
   return caller;

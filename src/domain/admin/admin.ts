@@ -10,6 +10,8 @@ export type AdminDocument = {
   readonly email: string;
   /** The address in lower case: what tells admins of an organization apart. */
   readonly email_key: string;
+  /** Whether the address has shown to be the admin's. */
+  readonly email_verified: boolean;
   readonly password_hash: string;
   readonly role: Role;
   readonly version: number;
@@ -37,11 +39,12 @@ export const ADMIN_INDEXES: readonly Index[] = [
 export const emailKey = (email: string): string => email.toLowerCase();
 
 /** What the admins of an organization see of one another. */
-export type AdminView = { admin_id: string; email: string; role: Role; created_at: Date };
+export type AdminView = { admin_id: string; email: string; email_verified: boolean; role: Role; created_at: Date };
 
-export const adminView = ({ _id, email, role, created_at }: AdminDocument): AdminView => ({
+export const adminView = ({ _id, email, email_verified, role, created_at }: AdminDocument): AdminView => ({
   admin_id: _id,
   email,
+  email_verified,
   role,
   created_at,
 });

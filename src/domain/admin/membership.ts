@@ -78,7 +78,7 @@ export async function carryOnMembership(
   if (operation?.kind !== 'membership') return undefined;
   const refusal = await apply(context, _id, operation);
   if (refusal === undefined) {
-    await persist(() => context.master.sessions.deleteMany({ admin_id: operation.admin_id }));
+    await endWhatDepends(context, _id, operation);
     await record(context, _id, operation.id, operation.audit);
   }
   const { matched } = await persist(() =>
@@ -89,6 +89,15 @@ export async function carryOnMembership(
   );
   // Whoever ended it in our place may have found that it can be.
   return refusal !== undefined && matched === 0 ? outcomeUnknown() : refusal;
+}
+
+/** What an admin had in hand by the role from before: sessions, invitations sent, and all that waits for one removed. */
+async function endWhatDepends(context: Context, organizationId: string, { admin_id, role }: MembershipOperation) {
+  const { sessions, mails } = context.master;
+  await persist(() => sessions.deleteMany({ admin_id }));
+  if (role === null) await persist(() => mails.deleteMany({ admin_id }));
+  if (role !== null && isPermitted(role, 'admins.manage')) return;
+  await persist(() => mails.deleteMany({ organization_id: organizationId, 'invitation.invited_by': admin_id }));
 }
 
 async function apply(

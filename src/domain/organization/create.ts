@@ -1,4 +1,3 @@
-import { isStoreError } from '../../store/port.ts';
 import type { AdminDocument } from '../admin/admin.ts';
 import { emailKey } from '../admin/admin.ts';
 import { checkNewPassword } from '../admin/password-policy.ts';
@@ -6,7 +5,9 @@ import { noteOf } from '../audit/event.ts';
 import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import { persist } from '../persist.ts';
+import { postVerification } from '../mail/account-mails.ts';
+import { sendSoon } from '../mail/outbox.ts';
+import { insertOnce, persist } from '../persist.ts';
 import { claimCollection } from './claims.ts';
 import { eraseOrganization } from './erase.ts';
 import { leaseFromNow, rolledBack, takeName } from './lifecycle.ts';
@@ -83,6 +84,7 @@ export async function createOrganization(
       organization_id: id,
       email: input.email,
       email_key: emailKey(input.email),
+      email_verified: false,
       password_hash,
       role: 'owner',
       version: 1,
@@ -92,6 +94,7 @@ export async function createOrganization(
       updated_at: now,
     };
     await insertOnce(() => admins.insertOne(admin));
+    const verification = await postVerification(context, admin);
     created = {
       organization_id: id,
       organization_name: name,
@@ -101,6 +104,7 @@ export async function createOrganization(
       created_at: now,
     };
     committed = await commit(context, id, placement.collection);
+    sendSoon(context, [verification]);
   } catch (error) {
     const undone = await rollBack(context, id, error);
     if (!undone && created !== undefined) return created;
@@ -128,19 +132,6 @@ export async function carryOnCreate(context: Context, { _id, operation }: Organi
 
 const journal = (context: Context, organization: OrganizationDocument): Promise<void> =>
   insertOnce(() => context.master.organizations.insertOne(organization));
-
-/** An insert under an id of our own: when it was said to clash, it was an earlier try of ours that went in. */
-async function insertOnce(insert: () => Promise<void>): Promise<void> {
-  let tries = 0;
-  await persist(async () => {
-    tries++;
-    try {
-      await insert();
-    } catch (error) {
-      if (tries === 1 || !isStoreError(error, 'DuplicateKey')) throw error;
-    }
-  });
-}
 
 /** The commit point. From here the organization exists; before it, nothing of it remains. */
 async function commit(context: Context, id: string, collection: string): Promise<OrganizationDocument> {

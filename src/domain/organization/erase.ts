@@ -28,7 +28,7 @@ const FOREVER = new Date('9999-12-31');
 
 /** Clears everything of an organization that is `deleting`, its own document last: until then it can be done again. */
 export async function eraseOrganization(context: Context, organizationId: string): Promise<void> {
-  const { admins, sessions, organizations, erasures, idempotency } = context.master;
+  const { admins, sessions, mails, organizations, erasures, idempotency } = context.master;
   const organization = await organizations.findOne({ _id: organizationId });
   if (organization !== undefined && !isErasing(organization)) return;
   const held = await claimedPlacements(context, organizationId);
@@ -44,6 +44,7 @@ export async function eraseOrganization(context: Context, organizationId: string
     await recordDue(context, admin);
   }
   await recordFailuresOf(context, organizationId);
+  await persist(() => mails.deleteMany({ organization_id: organizationId }));
   await persist(() => admins.deleteMany({ organization_id: organizationId }));
   await persist(() => idempotency.deleteMany({ organization_id: organizationId }));
   await releaseClaims(context, organizationId);
@@ -104,7 +105,7 @@ async function countOnce(
   placements: readonly Placement[],
 ): Promise<Removed> {
   if (operation.removed !== null) return operation.removed;
-  const { admins, sessions, claims, organizations } = context.master;
+  const { admins, sessions, claims, mails, organizations } = context.master;
   const own = { organization_id: organizationId };
   let documents = 0;
   for (const { cluster, database, collection } of placements) {
@@ -116,6 +117,7 @@ async function countOnce(
     admins: await admins.count(own),
     sessions: await sessions.count(own),
     claims: await claims.count(own),
+    mails: await mails.count(own),
   };
   const counted = await persist(() =>
     organizations.findOneAndUpdate(

@@ -18,7 +18,7 @@ export type ErasureReceipt = {
  * @throws {DomainError} organization_not_found when no organization of this id was erased
  */
 export async function getErasure(context: Context, input: { organization_id: string }): Promise<ErasureReceipt> {
-  const { erasures, admins, sessions, claims, organizations } = context.master;
+  const { erasures, admins, sessions, claims, mails, organizations } = context.master;
   const own = { organization_id: input.organization_id };
   const erasure = await erasures.findOne({ _id: input.organization_id });
   if (erasure === undefined || (await organizations.count({ _id: input.organization_id })) > 0) {
@@ -42,6 +42,7 @@ export async function getErasure(context: Context, input: { organization_id: str
       admins: await admins.count(own),
       sessions: await sessions.count(own),
       claims: await claims.count(own),
+      mails: await mails.count(own),
     },
   };
 }

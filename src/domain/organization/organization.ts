@@ -21,7 +21,7 @@ export type AdminChange = {
   readonly admin_id: string;
   /** The admin's version that the change was made for. */
   readonly version: number;
-  readonly set: { readonly [field: string]: string | Date };
+  readonly set: { readonly [field: string]: string | boolean | Date };
   /** What is to be recorded of it. */
   readonly audit: DueNotes;
 };
@@ -79,6 +79,8 @@ export type Removed = {
   readonly admins: number;
   readonly sessions: number;
   readonly claims: number;
+  /** Mails that were not sent, and those whose one-time tokens were good: invitations among them. */
+  readonly mails: number;
 };
 
 export type LastChange = {

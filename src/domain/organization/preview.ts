@@ -59,7 +59,7 @@ export async function previewUpdate(
   input: UpdateOrganizationInput,
 ): Promise<UpdatePreview> {
   const { organization, admin } = principal;
-  const to = checkUpdate(principal, input);
+  const to = checkUpdate(context, principal, input);
   if (input.email !== undefined) await requireFreeEmail(context, admin._id, organization._id, input.email);
   if (to !== undefined && to.key !== organization.key) await requireFreeName(context, organization._id, to.key);
 

@@ -3,6 +3,7 @@ import type { Collection } from '../../store/store.ts';
 import { settleDue } from '../audit/due.ts';
 import { countedLongEnough, recordFailures } from '../audit/sign-in-failures.ts';
 import type { Context } from '../context.ts';
+import { sendDueMails } from '../mail/outbox.ts';
 import { releaseClaims } from './claims.ts';
 import { eraseOrganization, purge } from './erase.ts';
 import { recoverStale } from './lifecycle.ts';
@@ -17,7 +18,7 @@ const PAGE = 200;
  * @param thorough look for leftovers of any age, not of the last while only: at start, and now and then
  */
 export async function reconcile(context: Context, { thorough }: { thorough: boolean }): Promise<void> {
-  const { organizations, admins, claims, sessions, idempotency, sign_in_failures } = context.master;
+  const { organizations, admins, claims, sessions, mails, idempotency, sign_in_failures } = context.master;
   const now = context.clock();
   await each(context, organizations, { lease_until: { $lt: now } }, (organization) =>
     recoverStale(context, organization),
@@ -32,6 +33,8 @@ export async function reconcile(context: Context, { thorough }: { thorough: bool
   await each(context, sign_in_failures, countedLongEnough(context), (failures) => recordFailures(context, failures));
   await sessions.deleteMany({ expires_at: { $lt: now } });
   await idempotency.deleteMany({ expires_at: { $lt: now } });
+  await mails.deleteMany({ expires_at: { $lt: now } });
+  await sendDueMails(context);
 }
 
 /** A process that was paused past its lease may have gone on with a step after others had cleared up behind it. */

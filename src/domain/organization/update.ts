@@ -5,6 +5,8 @@ import { noteOf } from '../audit/event.ts';
 import { authorize, forbidden } from '../authorization.ts';
 import type { Context } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
+import { postChangeMails } from '../mail/account-mails.ts';
+import { sendSoon, unpostMails } from '../mail/outbox.ts';
 import type { AccessClaims } from '../session/access-token.ts';
 import type { Principal } from '../session/authenticate.ts';
 import { invalidToken } from '../session/authenticate.ts';
@@ -39,33 +41,29 @@ export async function updateOrganization(
   input: UpdateOrganizationInput,
 ): Promise<OrganizationMetadata & Tokens> {
   const { organization, admin, session } = principal;
-  const newName = checkUpdate(principal, input);
+  const newName = checkUpdate(context, principal, input);
   const signedInAt = await signIn(context, principal, input);
   const operationId = context.newId();
   const change = await adminChange(context, operationId, principal, input);
+  const { email, password } = input;
+  const mails = await postChangeMails(context, admin, operationId, { email, password: password !== undefined });
   let updated = organization;
   let raised = 0;
-  if (newName !== undefined && newName.name !== organization.name) {
-    const operation: RenameOperation = {
-      id: operationId,
-      kind: 'rename',
-      step: 'claiming',
-      from: { name: organization.name, key: organization.key, collection: organization.placement.collection },
-      to: { ...newName, collection: organization.placement.collection },
-      admin: change,
-      asked_by: principal.claims.jti,
-      audit: noteOf(context, 'organization.renamed', { actor: principal.admin._id, target: organization._id }),
-    };
-    updated = await carryOnRename(
-      context,
-      await beginOperation(context, organization, operation, { status: 'renaming' }),
-    );
-    raised = 1;
-  } else if (change !== null) {
-    await whenNoOtherChanges(context, organization);
-    const refusal = await changeAdmin(context, operationId, change);
-    if (refusal !== undefined) throw refusal;
+  try {
+    if (newName !== undefined && newName.name !== organization.name) {
+      updated = await rename(context, principal, operationId, newName, change);
+      raised = 1;
+    } else if (change !== null) {
+      await whenNoOtherChanges(context, organization);
+      const refusal = await changeAdmin(context, operationId, change);
+      if (refusal !== undefined) throw refusal;
+    }
+  } catch (error) {
+    // Unavailable: nobody knows. Then the mails are sent if the change turns out to have happened.
+    if (error instanceof DomainError && error.code !== 'unavailable') await unpostMails(context, mails);
+    throw error;
   }
+  sendSoon(context, mails);
   // The old tokens have ended where something changed. The new ones are of the epochs that this change made: what another
   // change has ended meanwhile, another password say, does not begin anew.
   const changed = {
@@ -76,6 +74,27 @@ export async function updateOrganization(
   return { ...organizationMetadata(updated), ...tokens };
 }
 
+async function rename(
+  context: Context,
+  { organization, admin, claims }: Principal,
+  operationId: string,
+  newName: OrganizationName,
+  change: AdminChange | null,
+): Promise<OrganizationDocument> {
+  const { collection } = organization.placement;
+  const operation: RenameOperation = {
+    id: operationId,
+    kind: 'rename',
+    step: 'claiming',
+    from: { name: organization.name, key: organization.key, collection },
+    to: { ...newName, collection },
+    admin: change,
+    asked_by: claims.jti,
+    audit: noteOf(context, 'organization.renamed', { actor: admin._id, target: organization._id }),
+  };
+  return carryOnRename(context, await beginOperation(context, organization, operation, { status: 'renaming' }));
+}
+
 /**
  * Checks what can be checked of an update without asking the store.
  * @returns the new name, where there is to be one
@@ -83,11 +102,12 @@ export async function updateOrganization(
  *   the role does not permit one
  */
 export function checkUpdate(
+  context: Context,
   { organization, admin }: Principal,
   { organization_name, new_organization_name, email, password }: UpdateOrganizationInput,
 ): OrganizationName | undefined {
   if (organization_name !== undefined && organizationKey(organization_name) !== organization.key) throw forbidden();
-  if (new_organization_name !== undefined) authorize(admin.role, 'organization.update');
+  if (new_organization_name !== undefined) authorize(context, admin, 'organization.update');
   if (new_organization_name === undefined && email === undefined && password === undefined) {
     throw invalid('', 'Say what to change: new_organization_name, email or password.');
   }
@@ -138,7 +158,7 @@ export async function repeatUpdate(
  * seen. The organization is read after the admin was, so a rename that the admin's version knows of is found.
  * @throws {DomainError} operation_in_progress, conflict
  */
-async function whenNoOtherChanges(context: Context, organization: OrganizationDocument): Promise<void> {
+export async function whenNoOtherChanges(context: Context, organization: OrganizationDocument): Promise<void> {
   const current = await context.master.organizations.findOne({ _id: organization._id });
   if (current === undefined || current.epoch !== organization.epoch) throw changedMeanwhile();
   await whenIdle(context, current);
@@ -173,10 +193,11 @@ async function adminChange(
   { email, password }: UpdateOrganizationInput,
 ): Promise<AdminChange | null> {
   if (email === undefined && password === undefined) return null;
-  const set: Record<string, string | Date> = { updated_at: context.clock() };
+  const set: Record<string, string | boolean | Date> = { updated_at: context.clock() };
   if (email !== undefined) {
     set['email'] = email;
     set['email_key'] = emailKey(email);
+    if (emailKey(email) !== admin.email_key) set['email_verified'] = false;
   }
   if (password !== undefined) set['password_hash'] = await context.passwords.hash(password);
   const own = { actor: admin._id, target: admin._id };

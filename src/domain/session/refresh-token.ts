@@ -1,3 +1,5 @@
+import { randomHex, sha256 } from '../secret.ts';
+
 /**
  * Refresh tokens: `<session id>.<family>.<secret>`. The family is the same in all of a session's tokens, the secret
  * is good once. Both are random, and only their hashes are kept.
@@ -36,10 +38,3 @@ export async function hashesOf({
 }: RefreshToken): Promise<{ family_hash: string; secret_hash: string }> {
   return { family_hash: await sha256(family), secret_hash: await sha256(secret) };
 }
-
-const randomHex = (bytes: number): string => hex(crypto.getRandomValues(new Uint8Array(bytes)));
-
-const sha256 = async (text: string): Promise<string> =>
-  hex(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))));
-
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');

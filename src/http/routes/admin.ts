@@ -179,6 +179,7 @@ export function adminRoutes(app: OpenAPIHono<Env>): void {
         z.object({
           admin_id: z.string(),
           admin_email: z.string(),
+          email_verified: z.boolean(),
           role: z.enum(ROLES),
           organization_id: z.string(),
           organization: z.string(),
@@ -194,6 +195,7 @@ export function adminRoutes(app: OpenAPIHono<Env>): void {
       {
         admin_id: admin._id,
         admin_email: admin.email,
+        email_verified: admin.email_verified,
         role: admin.role,
         organization_id: organization._id,
         organization: organization.name,

@@ -12,7 +12,13 @@ import { body, json, page, pageQuery, problems, timestamp } from '../schemas.ts'
 
 const role = z.enum(ROLES);
 
-const admin = z.object({ admin_id: z.string(), email: z.string(), role, created_at: timestamp });
+const admin = z.object({
+  admin_id: z.string(),
+  email: z.string(),
+  email_verified: z.boolean(),
+  role,
+  created_at: timestamp,
+});
 
 const shown = ({ created_at, ...view }: AdminView) => ({ ...view, created_at: created_at.toISOString() });
 

@@ -65,6 +65,7 @@ const removed = z.object({
   admins: z.int(),
   sessions: z.int(),
   claims: z.int(),
+  mails: z.int(),
 });
 
 /** The organization's lifecycle: /org/create, /org/get, /org/update, /org/delete, /org/restore, /org/erasure. */

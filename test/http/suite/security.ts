@@ -14,9 +14,13 @@ const PUBLIC = [
   'GET /health/ready',
   'GET /org/erasure',
   'GET /org/get',
+  'POST /admin/accept-invite',
   'POST /admin/login',
   'POST /admin/logout',
+  'POST /admin/password/forgot',
+  'POST /admin/password/reset',
   'POST /admin/refresh',
+  'POST /admin/verify-email',
   'POST /org/create',
   'POST /org/restore',
 ];

@@ -1,0 +1,69 @@
+import type { Index } from '../../store/port.ts';
+import type { Role } from '../authorization.ts';
+
+export type MailKind =
+  /** Asks the receiver to show that the address is theirs. Brings a one-time token. */
+  | 'verification'
+  /** Lets the receiver choose another password. Brings a one-time token. */
+  | 'password_reset'
+  /** Asks the receiver to become an admin. Brings a one-time token. */
+  | 'invitation'
+  /** Tells the address from before that it is not the account's any more. */
+  | 'email_changed'
+  | 'password_changed'
+  /** No mail yet: somebody gave an address for a reset. Whose it is, is found out after the answer. */
+  | 'password_forgotten';
+
+/**
+ * A mail to be sent, and the one-time token that it brings: one document, so that neither is ever without the other.
+ * It is written before, or with, what it is about, and removed when it was sent, or when its token was used.
+ */
+export type MailDocument = {
+  readonly _id: string;
+  readonly kind: MailKind;
+  /** Null for `password_forgotten`. */
+  readonly organization_id: string | null;
+  /** The admin that it is for; null for `invitation` and `password_forgotten`. */
+  readonly admin_id: string | null;
+  readonly to: string;
+  /** The address in lower case. */
+  readonly to_key: string;
+  readonly token: {
+    /** What the secret is made of, together with a key that only the service has. */
+    readonly salt: string;
+    /** SHA-256 of the secret, in hex. The secret itself is nowhere. */
+    readonly hash: string;
+    /** The admin's epoch for which it is good; null for `invitation`. */
+    readonly admin_epoch: number | null;
+  } | null;
+  readonly invitation: { readonly role: Role; readonly invited_by: string } | null;
+  /** The change of the admin that it tells of: without that it is not sent. */
+  readonly change: { readonly id: string; readonly version: number } | null;
+  /** For `password_forgotten`: the organization that was named, by its key. */
+  readonly organization_key: string | null;
+  readonly attempts: number;
+  /** When it is tried next; null when it was sent, and is kept for its token. */
+  readonly due_at: Date | null;
+  readonly created_at: Date;
+  /** When it is no use any more, and its token no longer good. */
+  readonly expires_at: Date;
+};
+
+export const MAIL_INDEXES: readonly Index[] = [
+  { name: 'organization_id', key: { organization_id: 1 } },
+  { name: 'admin_id', key: { admin_id: 1 } },
+  { name: 'due_at', key: { due_at: 1 } },
+  { name: 'expires_at', key: { expires_at: 1 }, expireAfterSeconds: 0 },
+];
+
+const MINUTE = 60_000;
+
+/** How long each is of use, in milliseconds. */
+export const LIFETIME_MS: Readonly<Record<MailKind, number>> = {
+  verification: 24 * 60 * MINUTE,
+  password_reset: 60 * MINUTE,
+  invitation: 7 * 24 * 60 * MINUTE,
+  email_changed: 24 * 60 * MINUTE,
+  password_changed: 24 * 60 * MINUTE,
+  password_forgotten: 60 * MINUTE,
+};

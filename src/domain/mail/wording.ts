@@ -1,0 +1,106 @@
+import type { MailDocument, MailKind } from './mail.ts';
+import type { Message } from './mailer.ts';
+
+/** What a mail asks its receiver to do with its one-time token. */
+type Request = {
+  /** The page of the front end at PUBLIC_URL that does it. */
+  readonly page: string;
+  /** The call of the service that the page makes; and what to send where there is no page. */
+  readonly call: string;
+  readonly body: (token: string) => string;
+};
+
+type Wording = {
+  readonly subject: (organization: string) => string;
+  readonly paragraphs: (organization: string, mail: MailDocument) => readonly string[];
+  readonly request?: Request;
+};
+
+const WITH_PASSWORD = (token: string) => JSON.stringify({ token, password: '(a password of your choice)' });
+
+const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording>> = {
+  verification: {
+    subject: (organization) => `Confirm your email address for ${organization}`,
+    paragraphs: (organization) => [
+      `This address was given for an admin of the organization "${organization}".`,
+      'Please confirm that it is yours. If you know nothing of it, leave this mail alone: nothing will happen.',
+    ],
+    request: {
+      page: '/verify-email',
+      call: 'POST /admin/verify-email',
+      body: (token) => JSON.stringify({ token }),
+    },
+  },
+  password_reset: {
+    subject: (organization) => `Choose a new password for ${organization}`,
+    paragraphs: (organization) => [
+      `Somebody, hopefully you, forgot the password of an admin of the organization "${organization}".`,
+      'You can choose a new one within the next hour, once. It ends every sign-in so far.',
+      'If it was not you, leave this mail alone: your password stays as it is.',
+    ],
+    request: { page: '/reset-password', call: 'POST /admin/password/reset', body: WITH_PASSWORD },
+  },
+  invitation: {
+    subject: (organization) => `You are invited to ${organization}`,
+    paragraphs: (organization, { invitation }) => [
+      `You are invited to the organization "${organization}", as ${invitation?.role ?? 'viewer'}.`,
+      'The invitation is good for seven days, once. If you know nothing of it, leave this mail alone.',
+    ],
+    request: { page: '/accept-invite', call: 'POST /admin/accept-invite', body: WITH_PASSWORD },
+  },
+  email_changed: {
+    subject: (organization) => `Your email address for ${organization} was changed`,
+    paragraphs: (organization) => [
+      `Your account as an admin of the organization "${organization}" has another email address now. This one can no longer sign in.`,
+      'If it was not you, tell another owner of the organization, or whoever runs this service, at once.',
+    ],
+  },
+  password_changed: {
+    subject: (organization) => `Your password for ${organization} was changed`,
+    paragraphs: (organization) => [
+      `The password of your account as an admin of the organization "${organization}" was changed. Every sign-in from before has ended.`,
+      'If it was not you, ask for a new password at once, and tell another owner of the organization.',
+    ],
+  },
+};
+
+/**
+ * The mail as it is sent.
+ * @param token the one-time token, for those that bring one
+ * @param publicUrl where the front end is; without one the mail says which call to make
+ */
+export function toMessage(
+  mail: MailDocument,
+  kind: Exclude<MailKind, 'password_forgotten'>,
+  { organization, token, publicUrl }: { organization: string; token: string; publicUrl: string | undefined },
+): Message {
+  const { subject, paragraphs, request } = WORDINGS[kind];
+  const said = paragraphs(organization, mail);
+  const text = [...said];
+  const html = said.map((paragraph) => `<p>${escapeHtml(paragraph)}</p>`);
+  if (request !== undefined && publicUrl !== undefined) {
+    // In the fragment: it is sent to no server, and so is in no log and no Referer of anybody's.
+    const link = `${publicUrl}${request.page}#token=${token}`;
+    text.push(link);
+    html.push(`<p><a href="${escapeHtml(link)}">${escapeHtml(link)}</a></p>`);
+  } else if (request !== undefined) {
+    text.push(`Token: ${token}`, `Call: ${request.call} ${request.body(token)}`);
+    html.push(`<p>Token: <code>${token}</code></p>`);
+    html.push(`<p>Call: <code>${escapeHtml(`${request.call} ${request.body(token)}`)}</code></p>`);
+  }
+  return {
+    id: mail._id,
+    to: mail.to,
+    subject: subject(organization),
+    text: `${text.join('\n\n')}\n`,
+    html: `<!doctype html><html lang="en"><body>${html.join('')}</body></html>`,
+  };
+}
+
+const escapeHtml = (text: string): string =>
+  text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
+    .replaceAll("'", '&#39;');

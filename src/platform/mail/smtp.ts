@@ -1,0 +1,60 @@
+import type { SendMailOptions } from 'nodemailer';
+import { createTransport } from 'nodemailer';
+import type { Mailer, Message } from '../../domain/mail/mailer.ts';
+import { MailError, requireSafe } from '../../domain/mail/mailer.ts';
+
+/** Who mail is from. */
+export type Sender = { readonly name: string | undefined; readonly address: string };
+
+/** How long the server may take for any one step, in milliseconds. */
+const TIMEOUT_MS = 10_000;
+
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
+
+/**
+ * Mail by SMTP (RFC 5321), a connection a message. A password is sent over TLS only, unless the server is on this
+ * machine.
+ * @param url smtp://user:password@host:587, or smtps:// where TLS comes first
+ */
+export function createSmtpMailer({ url, from }: { url: string; from: Sender }): Mailer {
+  const { username, hostname } = new URL(url);
+  const transport = createTransport({
+    url,
+    requireTLS: username !== '' && !LOOPBACK.test(hostname),
+    connectionTimeout: TIMEOUT_MS,
+    greetingTimeout: TIMEOUT_MS,
+    socketTimeout: TIMEOUT_MS,
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
+  return {
+    send: async (message) => {
+      requireSafe(message);
+      try {
+        await transport.sendMail(composed(message, from));
+      } catch (error) {
+        throw notTaken(error);
+      }
+    },
+  };
+}
+
+/** The message as nodemailer takes it. The id is the same each time, so that receivers can tell a repetition. */
+export const composed = ({ id, to, subject, text, html }: Message, from: Sender): SendMailOptions => ({
+  from: from.name === undefined ? from.address : { name: from.name, address: from.address },
+  to: { name: '', address: to },
+  subject,
+  text,
+  html,
+  messageId: `<${id}@${from.address.slice(from.address.lastIndexOf('@') + 1)}>`,
+  // RFC 3834: no out-of-office answers, please.
+  headers: { 'Auto-Submitted': 'auto-generated' },
+});
+
+/** A reply of 5xx to the sender or receiver is for good (RFC 5321, 4.2.1); a sign-in that fails is the operator's to mend. */
+function notTaken(error: unknown): MailError {
+  const { responseCode, code } = error as { responseCode?: unknown; code?: unknown };
+  const reply = typeof responseCode === 'number' ? responseCode : undefined;
+  const permanent = reply !== undefined && reply >= 500 && (code === 'EENVELOPE' || code === 'EMESSAGE');
+  return new MailError('The mail server did not take the message.', { permanent, code: reply, cause: error });
+}

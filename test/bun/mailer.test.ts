@@ -1,0 +1,3 @@
+import { processMailers } from '../contract/mailer-implementations.ts';
+
+processMailers('Bun');

@@ -1,0 +1,44 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createHttpMailer } from '../../src/platform/mail/http-api.ts';
+import { createOutboxDirectory } from '../../src/platform/mail/outbox-directory.ts';
+import { createSmtpMailer } from '../../src/platform/mail/smtp.ts';
+import type { MailServer } from '../support/mailbox.ts';
+import { directoryMailbox, startMailProvider, startSmtpServer } from '../support/mailbox.ts';
+import type { MailerUnderTest } from './mailer-contract.ts';
+import { FROM, mailerContract } from './mailer-contract.ts';
+
+const TOKEN = 'the key of a provider';
+
+const behind = (server: MailServer, mailer: MailerUnderTest['mailer']): MailerUnderTest => ({
+  mailer,
+  mailbox: server,
+  answer: server.answer,
+  refusesForGood: true,
+  stop: server.stop,
+});
+
+/** The contract, for every mailer of Node and Bun. */
+export function processMailers(runtime: string): void {
+  mailerContract(`SMTP on ${runtime}`, async () => {
+    const server = await startSmtpServer();
+    return behind(server, createSmtpMailer({ url: server.url, from: FROM }));
+  });
+
+  mailerContract(`a provider’s HTTP API on ${runtime}`, async () => {
+    const server = await startMailProvider(TOKEN);
+    return behind(server, createHttpMailer({ url: server.url, token: TOKEN, from: FROM }));
+  });
+
+  mailerContract(`the outbox directory on ${runtime}`, async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'tenantry-outbox-'));
+    return {
+      mailer: createOutboxDirectory({ directory, from: FROM }),
+      mailbox: directoryMailbox(directory),
+      answer: undefined,
+      refusesForGood: false,
+      stop: async () => rmSync(directory, { recursive: true }),
+    };
+  });
+}

@@ -1,0 +1,5 @@
+import { cloudflareMailer } from './cloudflare-mailer.ts';
+import { processMailers } from './mailer-implementations.ts';
+
+processMailers('Node');
+cloudflareMailer('Node');

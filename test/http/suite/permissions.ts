@@ -1,0 +1,137 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Action, Role } from '../../../src/domain/authorization.ts';
+import { PERMISSIONS, ROLES } from '../../../src/domain/authorization.ts';
+import type { RequestOptions, SignedInTenant } from '../../support/caller.ts';
+import { newEmail, newName } from '../../support/caller.ts';
+import { awaitMail, tokenIn } from '../../support/mailbox.ts';
+import { expectProblem } from '../../support/problem.ts';
+import type { Cell } from './cell.ts';
+
+type Request = Pick<RequestOptions, 'query' | 'body'>;
+
+/** What belongs to the organization that is asked about. */
+type Target = { readonly name: string; readonly adminId: string; readonly invitationId: string };
+
+type Row = {
+  readonly action: Action;
+  /**
+   * A request that reaches the check, and changes nothing where it is permitted: mostly because its input is refused
+   * after that. Left out: one without any input.
+   */
+  readonly request?: Request;
+  /** The same about something of another organization, and what it is answered with. */
+  readonly other?: (other: Target) => Request & { readonly status: 403 | 404 };
+};
+
+/** Every route that wants a token, by the action that it asks permission for. */
+const ROUTES: Readonly<Record<string, Row>> = {
+  'PUT /org/update': {
+    action: 'organization.update',
+    request: { body: { new_organization_name: '?' } },
+    other: ({ name }) => ({ body: { organization_name: name, new_organization_name: newName() }, status: 403 }),
+  },
+  'DELETE /org/delete': {
+    action: 'organization.delete',
+    other: ({ name }) => ({ query: { organization_name: name }, status: 403 }),
+  },
+  'GET /org/admins': { action: 'admins.read' },
+  'PUT /org/admins': {
+    action: 'admins.manage',
+    other: ({ adminId }) => ({ body: { admin_id: adminId, role: 'viewer' }, status: 404 }),
+  },
+  'DELETE /org/admins': {
+    action: 'admins.manage',
+    other: ({ adminId }) => ({ query: { admin_id: adminId }, status: 404 }),
+  },
+  'GET /org/invites': { action: 'admins.read' },
+  'POST /org/invites': { action: 'admins.manage' },
+  'DELETE /org/invites': {
+    action: 'admins.manage',
+    other: ({ invitationId }) => ({ query: { invitation_id: invitationId }, status: 404 }),
+  },
+  'GET /admin/me': { action: 'account.read' },
+  'GET /org/audit': { action: 'audit.read' },
+  'GET /org/audit/verify': { action: 'audit.read' },
+  'GET /admin/sessions': { action: 'account.read' },
+  'DELETE /admin/sessions': { action: 'account.update' },
+  'POST /admin/password/change': { action: 'account.update' },
+  'POST /admin/verify-email/resend': { action: 'account.update' },
+  // The last one: it ends the tokens that are used here.
+  'POST /admin/logout-all': { action: 'account.update' },
+};
+
+export function permissionPromises({ caller, mailbox }: Cell): void {
+  describe('every route that wants a token', () => {
+    const tokens = new Map<Role, string>();
+    let own: SignedInTenant;
+    let other: SignedInTenant & Target;
+
+    const invite = async (token: string, role: Role) => {
+      const email = newEmail();
+      const answer = await caller().request('POST', '/org/invites', { token, body: { email, role } });
+      expect(answer.status, answer.text).toBe(200);
+      return { email, invitationId: String(answer.json.invitation_id) };
+    };
+
+    beforeAll(async () => {
+      own = await caller().signedInTenant();
+      const elsewhere = await caller().signedInTenant();
+      other = { ...elsewhere, invitationId: (await invite(elsewhere.token, 'admin')).invitationId };
+      tokens.set('owner', own.token);
+      for (const role of ROLES.filter((candidate) => candidate !== 'owner')) {
+        const { email } = await invite(own.token, role);
+        const token = tokenIn(await awaitMail(mailbox(), email, /^You are invited/));
+        const password = caller().newPassword();
+        const accepted = await caller().request('POST', '/admin/accept-invite', { body: { token, password } });
+        expect(accepted.status, accepted.text).toBe(200);
+        tokens.set(role, await caller().tokenFor({ email, password }));
+      }
+    });
+
+    const send = (route: string, request: Request, token?: string) => {
+      const [method = '', path = ''] = route.split(' ');
+      const body = ['POST', 'PUT', 'PATCH'].includes(method) ? { body: request.body ?? {} } : {};
+      return caller().request(method, path, { ...request, ...body, ...(token !== undefined && { token }) });
+    };
+
+    test('is in the table', async () => {
+      const { json } = await caller().request('GET', '/openapi.json');
+      const wanting = Object.entries<Record<string, { security?: unknown[] }>>(json.paths).flatMap(([path, methods]) =>
+        Object.entries(methods).flatMap(([method, { security }]) =>
+          security === undefined ? [] : [`${method.toUpperCase()} ${path}`],
+        ),
+      );
+      expect(wanting.sort()).toEqual(Object.keys(ROUTES).sort());
+    });
+
+    test.each(Object.keys(ROUTES).filter((route) => ROUTES[route]?.other !== undefined))(
+      '%s does nothing to another organization, whatever the role',
+      async (route) => {
+        const { action, other: about } = ROUTES[route] as Row;
+        for (const [role, token] of tokens) {
+          const { status, ...request } = about?.(other) ?? { status: 403 };
+          expectProblem(await send(route, request, token), PERMISSIONS[action].includes(role) ? status : 403);
+        }
+        const seen = await caller().request('GET', '/org/admins', { token: other.token });
+        expect(seen.json.items).toMatchObject([{ admin_id: other.adminId, role: 'owner' }]);
+        const invitations = await caller().request('GET', '/org/invites', { token: other.token });
+        expect(invitations.json.items).toMatchObject([{ invitation_id: other.invitationId }]);
+        expect((await caller().get(other.name)).status).toBe(200);
+      },
+    );
+
+    test.each(Object.keys(ROUTES))(
+      '%s does what the table permits, role by role, and nothing without a token',
+      async (route) => {
+        const { action, request = {} } = ROUTES[route] as Row;
+        expectProblem(await send(route, request), 401, 'invalid_token');
+        for (const [role, token] of tokens) {
+          const answer = await send(route, request, token);
+          if (PERMISSIONS[action].includes(role))
+            expect([200, 202, 204, 422], `${role}: ${answer.text}`).toContain(answer.status);
+          else expectProblem(answer, 403, 'forbidden');
+        }
+      },
+    );
+  });
+}

@@ -1,0 +1,3 @@
+import { cloudflareMailer } from '../contract/cloudflare-mailer.ts';
+
+cloudflareMailer('workerd');
