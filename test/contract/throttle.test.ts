@@ -3,6 +3,8 @@ import type { Context as HonoContext } from 'hono';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { parseConfig } from '../../src/config.ts';
+import type { Context } from '../../src/domain/context.ts';
+import { reconcile } from '../../src/domain/organization/reconcile.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createServices } from '../../src/services.ts';
 import { createMongoExecutor } from '../../src/store/mongo.ts';
@@ -36,6 +38,7 @@ type Tenant = { name: string; email: string };
 describe.each(Object.entries(stores))('throttling over two instances on %s', (storeName, open) => {
   let executors: readonly Executor[] = [];
   let apps: ReturnType<typeof createApp>[] = [];
+  let contexts: Context[] = [];
   /** What the clock shows after the real one. */
   let ahead = 0;
   /** Passwords that were compared with a hash since the test began. */
@@ -54,6 +57,7 @@ describe.each(Object.entries(stores))('throttling over two instances on %s', (st
       LIMIT_REFRESH: '3/60',
       TRUSTED_PROXIES: '10.0.0.0/8, fd00::1',
     });
+    contexts = [];
     apps = executors.map((executor) => {
       const services = createServices(config, {
         executor,
@@ -69,7 +73,9 @@ describe.each(Object.entries(stores))('throttling over two instances on %s', (st
       });
       const clock = () => new Date(Date.now() + ahead);
       const peer = (c: HonoContext) => ({ remote: { address: c.env.peer } });
-      return createApp({ ...services, context: { ...services.context, clock } }, peer);
+      const context = { ...services.context, clock };
+      contexts.push(context);
+      return createApp({ ...services, context }, peer);
     });
   });
 
@@ -202,6 +208,37 @@ describe.each(Object.entries(stores))('throttling over two instances on %s', (st
       expect(hashed).toBe(7);
     });
 
+    test('from a device that signed in before goes through, wherever it is, while strangers are shut out', async () => {
+      const { email } = await tenant();
+      const other = await tenant();
+      const mark = async (of: string) => {
+        const { status, headers } = await login(of, newAddress(), PASSWORD);
+        expect(status).toBe(200);
+        const cookie = headers.get('Set-Cookie') ?? '';
+        expect(cookie).toMatch(/; Path=\/admin\/login; HttpOnly; Secure; SameSite=Strict$/);
+        expect(cookie).not.toContain(of);
+        return cookie.split(';')[0] ?? '';
+      };
+      const own = await mark(email);
+      const others = await mark(other.email);
+      const withCookie = (Cookie: string, password = PASSWORD, from = newAddress()) =>
+        post('/admin/login', { email, password }, { from, headers: { Cookie } });
+      const attacker = newAddress();
+      await times(70, (index) => login(email, index < 20 ? attacker : newAddress()));
+
+      const forged = own.replace(/=\d/, (digit) => `=${(Number(digit.slice(1)) + 1) % 10}`);
+      for (const useless of ['', others, forged, `${own}0`, own.slice(0, -1), own.replace(/\.[^.]*$/, '.')]) {
+        expect((await withCookie(useless)).status, useless).toBe(429);
+      }
+      expect((await withCookie(`${others}; theme=dark; ${own}`, PASSWORD, attacker)).status).toBe(200);
+      // And has no more tries than another, from however many addresses.
+      expect(count(await times(12, () => withCookie(own, 'a guess')), 401)).toBe(5);
+
+      ahead += 91 * 24 * 60 * MINUTE_MS;
+      await times(70, () => login(email, newAddress()));
+      expect((await withCookie(own)).status).toBe(429);
+    });
+
     test('to an organization of one’s own for the victim’s email buys no more guesses', async () => {
       const { email, name } = await tenant();
       const bait = newName();
@@ -252,6 +289,18 @@ describe.each(Object.entries(stores))('throttling over two instances on %s', (st
       }
       const email = newEmail();
       expect(count(await times(12, (index) => login(email, `2001:db8:${index}::1`)), 401)).toBe(12);
+    });
+
+    test('leaves nothing behind that is not forgotten in time', async () => {
+      const [context] = contexts;
+      if (context === undefined) throw new Error('There is no instance.');
+      await times(7, () => login(newEmail(), newAddress()));
+      expect(await context.master.budgets.count({})).toBeGreaterThanOrEqual(21);
+      await reconcile(context, { thorough: false });
+      expect(await context.master.budgets.count({})).toBeGreaterThanOrEqual(21);
+      ahead = 365 * 24 * 60 * MINUTE_MS;
+      await reconcile(context, { thorough: false });
+      expect(await context.master.budgets.count({})).toBe(0);
     });
 
     test('counts those without an address as one', async () => {

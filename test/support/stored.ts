@@ -4,11 +4,16 @@ import { DatabaseSync } from 'node:sqlite';
 import { MongoClient } from 'mongodb';
 import type { RunningService } from './service.ts';
 
-/** How many documents are in each collection that the service has, whatever store it is on. */
+/**
+ * How many documents are in each collection that the service has, whatever store it is on; but for the budgets of
+ * throttling, which pass by themselves within minutes.
+ */
 export async function countStored(service: RunningService): Promise<Record<string, number>> {
-  return service.store.kind === 'mongo'
-    ? countInMongo(service.store.uri, service.masterDatabase)
-    : countInSqlite(service.dataDirectory, `${service.masterDatabase}.`);
+  const { budgets: _, ...counts } =
+    service.store.kind === 'mongo'
+      ? await countInMongo(service.store.uri, service.masterDatabase)
+      : countInSqlite(service.dataDirectory, `${service.masterDatabase}.`);
+  return counts;
 }
 
 async function countInMongo(uri: string, name: string): Promise<Record<string, number>> {

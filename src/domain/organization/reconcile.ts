@@ -18,7 +18,7 @@ const PAGE = 200;
  * @param thorough look for leftovers of any age, not of the last while only: at start, and now and then
  */
 export async function reconcile(context: Context, { thorough }: { thorough: boolean }): Promise<void> {
-  const { organizations, admins, claims, sessions, mails, idempotency, sign_in_failures } = context.master;
+  const { organizations, admins, claims, sessions, mails, idempotency, sign_in_failures, budgets } = context.master;
   const now = context.clock();
   await each(context, organizations, { lease_until: { $lt: now } }, (organization) =>
     recoverStale(context, organization),
@@ -33,6 +33,7 @@ export async function reconcile(context: Context, { thorough }: { thorough: bool
   await each(context, sign_in_failures, countedLongEnough(context), (failures) => recordFailures(context, failures));
   await sessions.deleteMany({ expires_at: { $lt: now } });
   await idempotency.deleteMany({ expires_at: { $lt: now } });
+  await budgets.deleteMany({ expires_at: { $lt: now } });
   await mails.deleteMany({ expires_at: { $lt: now } });
   await sendDueMails(context);
 }

@@ -9,6 +9,8 @@ import { DomainError } from '../errors.ts';
 import { organizationKey } from '../organization/name.ts';
 import type { OrganizationDocument } from '../organization/organization.ts';
 import { VISIBLE } from '../organization/organization.ts';
+import type { DeviceMark } from '../throttle/device.ts';
+import { markDevice } from '../throttle/device.ts';
 import { admit, takeSignIn } from '../throttle/sign-in.ts';
 import { openSession } from './open-session.ts';
 import type { Tokens } from './session.ts';
@@ -16,9 +18,18 @@ import type { Tokens } from './session.ts';
 /** Accounts of one address that a sign-in without `organization_name` tries: what bounds its hashing. */
 const MAX_ACCOUNTS = 8;
 
-export type LogInInput = { email: string; password: string; organization_name?: string | undefined };
+export type LogInInput = {
+  email: string;
+  password: string;
+  organization_name?: string | undefined;
+  /** Marks that the device has of earlier sign-ins. */
+  marks?: readonly string[];
+};
 
 export type LogInResult = Tokens & { admin_id: string; admin_email: string; organization: string };
+
+/** What a sign-in gives, and the mark for its device to keep. */
+export type LoggedIn = LogInResult & { mark: DeviceMark };
 
 type Account = { readonly admin: AdminDocument; readonly organization: OrganizationDocument };
 
@@ -27,17 +38,19 @@ type Account = { readonly admin: AdminDocument; readonly organization: Organizat
  * @throws {DomainError} invalid_credentials, the same for whatever did not fit; organization_required when the
  *   password fits accounts of several organizations; too_many_requests, busy
  */
-export async function logIn(context: Context, input: LogInInput): Promise<LogInResult> {
+export async function logIn(context: Context, input: LogInInput): Promise<LoggedIn> {
   await takeSignIn(context);
   const found = await findAccounts(context, input);
   if (found.length > MAX_ACCOUNTS) throw organizationRequired([]);
   const admins = found.map(({ admin }) => admin);
-  const { admitted, succeeded } = await admit(context, emailKey(input.email), admins).catch(async (error: unknown) => {
-    if (error instanceof DomainError && error.code === 'too_many_requests') {
-      await countFailedSignIn(context, wantedBy(input), admins, 'session.sign_in_throttled');
-    }
-    throw error;
-  });
+  const { admitted, succeeded } = await admit(context, emailKey(input.email), admins, input.marks).catch(
+    async (error: unknown) => {
+      if (error instanceof DomainError && error.code === 'too_many_requests') {
+        await countFailedSignIn(context, wantedBy(input), admins, 'session.sign_in_throttled');
+      }
+      throw error;
+    },
+  );
   const accounts = found.filter(({ admin }) => admitted.includes(admin));
   if (accounts.length === 0) {
     await context.passwords.verify(input.password, undefined);
@@ -64,6 +77,7 @@ export async function logIn(context: Context, input: LogInInput): Promise<LogInR
     admin_id: account.admin._id,
     admin_email: account.admin.email,
     organization: account.organization.name,
+    mark: markDevice(context, account.admin),
   };
 }
 

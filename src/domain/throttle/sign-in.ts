@@ -4,8 +4,8 @@
  * - each address has a budget for all that it tries (LIMIT_LOGIN_ADDRESS);
  * - each account has one for each block of addresses, and ten times that for all of them together
  *   (LIMIT_LOGIN_ACCOUNT), drawn on by those who never signed in to it;
- * - an address that signed in to the account has a budget of its own instead, which nobody elsewhere can use up, and
- *   which a sign-in makes whole again.
+ * - an address or a device that signed in to the account has a budget of its own instead, which nobody elsewhere can
+ *   use up, and which a sign-in makes whole again.
  *
  * The account is the email alone, whatever organization is named with it. A right password gives its own attempt back
  * and no other: anyone may create an organization for anybody's email, and sign in to that one.
@@ -15,6 +15,7 @@ import type { Context } from '../context.ts';
 import { blockOf, subscriberOf } from './address.ts';
 import type { Budget, Draw } from './budget.ts';
 import { draw, reset, tooManyRequests } from './budget.ts';
+import { deviceOf } from './device.ts';
 
 /** How many times what a block has, all strangers have together. */
 const EVERYWHERE = 10;
@@ -51,20 +52,36 @@ export async function takeSignIn(context: Context): Promise<void> {
 /**
  * Draws on the budgets of the accounts of an email, there or not.
  * @param admins the accounts that the sign-in may be for
+ * @param marks what the device brings of earlier sign-ins: see device.ts
  * @throws {DomainError} too_many_requests when there is nobody left to try: also where there is no account at all
  */
-export async function admit(context: Context, emailKey: string, admins: readonly AdminDocument[]): Promise<Admission> {
+export async function admit(
+  context: Context,
+  emailKey: string,
+  admins: readonly AdminDocument[],
+  marks: readonly string[] = [],
+): Promise<Admission> {
   const { address } = context.request;
   if (address === null) return { admitted: admins, succeeded: async () => {} };
   const now = context.clock();
-  const isKnown = (admin: AdminDocument) => (admin.known_addresses?.[knownAs(context, admin, address)] ?? now) > now;
-  const known = admins.filter(isKnown);
-  const strange = admins.filter((admin) => !isKnown(admin));
+  /** Whom the admin's own budget is for, where there is one: the device before the address, which others may share. */
+  const callerAs = (admin: AdminDocument): string | undefined => {
+    const device = deviceOf(context, admin, marks);
+    if (device !== undefined) return `device ${device}`;
+    const isKnown = (admin.known_addresses?.[knownAs(context, admin, address)] ?? now) > now;
+    return isKnown ? `address ${subscriberOf(address)}` : undefined;
+  };
+  const budgets = new Map<AdminDocument, Budget>();
+  for (const admin of admins) {
+    const caller = callerAs(admin);
+    if (caller !== undefined) budgets.set(admin, ownBudget(context, admin, caller));
+  }
+  const strange = admins.filter((admin) => !budgets.has(admin));
 
   const own = await Promise.all(
-    known.map(async (admin) => [admin, await draw(context, ownBudget(context, admin, address))] as const),
+    [...budgets].map(async ([admin, budget]) => [admin, await draw(context, budget)] as const),
   );
-  const stranger = known.length > 0 && strange.length === 0 ? [] : await drawAsStranger(context, emailKey, address);
+  const stranger = budgets.size > 0 && strange.length === 0 ? [] : await drawAsStranger(context, emailKey, address);
   const strangerMay = stranger.every(({ granted }) => granted);
   const admitted = [
     ...own.flatMap(([admin, { granted }]) => (granted ? [admin] : [])),
@@ -77,7 +94,7 @@ export async function admit(context: Context, emailKey: string, admins: readonly
   if (admitted.length === 0 && waits.length > 0) throw tooManyRequests(Math.min(...waits));
   return {
     admitted,
-    succeeded: (admin) => settle(context, admin, address, stranger),
+    succeeded: (admin) => settle(context, { admin, address, own: budgets.get(admin), draws: stranger }),
   };
 }
 
@@ -94,18 +111,26 @@ async function drawAsStranger(context: Context, emailKey: string, address: strin
   return [block, await draw(context, { name: 'login-everywhere', owner: emailKey, limit: everywhere })];
 }
 
-const ownBudget = (context: Context, admin: AdminDocument, address: string): Budget => ({
+const ownBudget = (context: Context, admin: AdminDocument, caller: string): Budget => ({
   name: 'login-account',
-  owner: JSON.stringify([admin._id, 'from', subscriberOf(address)]),
+  owner: JSON.stringify([admin._id, 'own', caller]),
   limit: context.settings.limits.loginAccount,
 });
 
 /** What a right password changes. None of it is worth refusing a sign-in for. */
-async function settle(context: Context, admin: AdminDocument, address: string, draws: readonly Draw[]): Promise<void> {
+async function settle(
+  context: Context,
+  {
+    admin,
+    address,
+    own,
+    draws,
+  }: { admin: AdminDocument; address: string; own: Budget | undefined; draws: readonly Draw[] },
+): Promise<void> {
   try {
     await Promise.all([
       ...draws.map((drawn) => (drawn.granted ? drawn.giveBack() : undefined)),
-      reset(context, ownBudget(context, admin, address)),
+      own === undefined ? undefined : reset(context, own),
       noteAddress(context, admin, address),
     ]);
   } catch (error) {

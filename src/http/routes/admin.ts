@@ -8,6 +8,7 @@ import { logOut, logOutEverywhere } from '../../domain/session/log-out.ts';
 import { refreshSession } from '../../domain/session/refresh.ts';
 import { endSession, listSessions } from '../../domain/session/sessions.ts';
 import { authenticated } from '../authenticated.ts';
+import { deviceMarks, keepDeviceMark } from '../device-cookie.ts';
 import type { Env } from '../env.ts';
 import { boundedBody, jsonBody } from '../json-body.ts';
 import {
@@ -49,16 +50,26 @@ export function adminRoutes(app: OpenAPIHono<Env>): void {
       body: body(z.strictObject({ email, password, organization_name: organizationName.optional() })),
     },
     responses: {
-      200: json(
-        'Signed in.',
-        tokens.extend({ admin_id: z.string(), admin_email: z.string(), organization: z.string() }),
-      ),
+      200: {
+        ...json(
+          'Signed in.',
+          tokens.extend({ admin_id: z.string(), admin_email: z.string(), organization: z.string() }),
+        ),
+        headers: z.object({
+          'set-cookie': z.string().meta({
+            description:
+              'Marks the device: sent along, its next sign-in has a budget of its own. It grants nothing else.',
+          }),
+        }),
+      },
       ...problems(400, 401, 409, 413, 415, 422, 429),
     },
   });
   app.openapi(login, async (c) => {
+    const { mark, ...signedIn } = await logIn(c.get('context'), { ...c.req.valid('json'), marks: deviceMarks(c) });
+    keepDeviceMark(c, mark);
     c.header('Cache-Control', 'no-store');
-    return c.json(await logIn(c.get('context'), c.req.valid('json')), 200);
+    return c.json(signedIn, 200);
   });
 
   const refresh = createRoute({
