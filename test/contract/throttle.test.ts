@@ -38,7 +38,7 @@ type Tenant = { name: string; email: string };
 describe.each(Object.entries(stores))('throttling over two instances on %s', (storeName, open) => {
   let executors: readonly Executor[] = [];
   let apps: ReturnType<typeof createApp>[] = [];
-  let contexts: Context[] = [];
+  const contexts: Context[] = [];
   /** What the clock shows after the real one. */
   let ahead = 0;
   /** Passwords that were compared with a hash since the test began. */
@@ -57,7 +57,6 @@ describe.each(Object.entries(stores))('throttling over two instances on %s', (st
       LIMIT_REFRESH: '3/60',
       TRUSTED_PROXIES: '10.0.0.0/8, fd00::1',
     });
-    contexts = [];
     apps = executors.map((executor) => {
       const services = createServices(config, {
         executor,

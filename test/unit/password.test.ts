@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createApp } from '../../src/app.ts';
 import { parseConfig } from '../../src/config.ts';
 import { checkNewPassword } from '../../src/domain/admin/password-policy.ts';
 import type { Context } from '../../src/domain/context.ts';
@@ -11,6 +12,7 @@ import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createServices } from '../../src/services.ts';
 import type { Executor } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite.ts';
+import { until } from '../support/deadline.ts';
 
 const PASSWORD = 'TestPass123';
 const hashAt = (cost: number) => `$2b$${String(cost).padStart(2, '0')}$${'x'.repeat(53)}`;
@@ -149,5 +151,51 @@ describe('a sign-in when the cost was raised', () => {
     };
     expect((await logIn(context, { email, password: PASSWORD })).admin_email).toBe(email);
     expect(await stored()).toBe(hashAt(10));
+  });
+});
+
+describe('sign-ins at once', () => {
+  test('over the bound are 503 with Retry-After, and those within it are answered', async () => {
+    const executor = createSqliteExecutor(openSqliteFile(':memory:'));
+    const held: (() => void)[] = [];
+    const hasher = createHasher(
+      {
+        hash: async () => hashAt(10),
+        compare: () => new Promise((resolve) => held.push(() => resolve(false))),
+      },
+      { cost: 10, concurrency: 2, queue: 3 },
+    );
+    const services = createServices(parseConfig({}), {
+      executor,
+      hasher,
+      jwtSecret: 'for tests only: 32 bytes and more of it',
+      log: () => {},
+    });
+    const app = createApp(services, () => ({ remote: { address: '192.0.2.1' } }));
+    let answered = 0;
+    const answers = Array.from({ length: 9 }, async (_, index) => {
+      const body = JSON.stringify({ email: `admin-${index}@example.com`, password: PASSWORD });
+      const init = { method: 'POST', body, headers: { 'Content-Type': 'application/json' } };
+      const response = await app.request('/admin/login', init);
+      answered++;
+      return response;
+    });
+    await until('the refusals', () => (answered === 4 ? true : undefined));
+    const readiness = await app.request('/health/live');
+    expect(readiness.status).toBe(200);
+    await until('the others', () => {
+      for (const finish of held.splice(0)) finish();
+      return answered === 9 ? true : undefined;
+    });
+    const statuses = [];
+    for (const response of await Promise.all(answers)) {
+      statuses.push(response.status);
+      expect(response.headers.has('Retry-After')).toBe(response.status === 503);
+      expect(((await response.json()) as { code: string }).code).toBe(
+        response.status === 503 ? 'busy' : 'invalid_credentials',
+      );
+    }
+    expect(statuses.sort()).toEqual([401, 401, 401, 401, 401, 503, 503, 503, 503]);
+    await executor.close();
   });
 });
