@@ -37,9 +37,9 @@ export async function forgotPassword(
  * @throws {DomainError} invalid_input, invalid_one_time_token, conflict, busy
  */
 export async function resetPassword(context: Context, input: { token: string; password: string }): Promise<void> {
-  checkNewPassword(input.password, 'password');
   const mail = await findMail(context, 'password_reset', input.token);
-  await findAccount(context, mail);
+  const { admin, organization } = await findAccount(context, mail);
+  checkNewPassword(input.password, 'password', { email: admin.email, organizationName: organization.name });
   const password_hash = await context.passwords.hash(input.password);
   await claimToken(context, mail);
   await setPassword(context, mail, password_hash);

@@ -30,7 +30,6 @@ export async function acceptInvitation(
   context: Context,
   input: { token: string; password: string },
 ): Promise<AcceptedInvitation> {
-  checkNewPassword(input.password, 'password');
   const { admins, organizations } = context.master;
   const mail = await findMail(context, 'invitation', input.token);
   const { invitation, organization_id } = mail;
@@ -42,6 +41,7 @@ export async function acceptInvitation(
   if (organization === undefined || inviter === undefined || !isPermitted(inviter.role, 'admins.manage')) {
     throw invalidOneTimeToken();
   }
+  checkNewPassword(input.password, 'password', { email: mail.to, organizationName: organization.name });
   const password_hash = await context.passwords.hash(input.password);
   await claimToken(context, mail);
   const now = context.clock();
