@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { Executor } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite.ts';
+import type { FaultyOptions } from '../support/faults.ts';
 import type { Stage } from '../support/world.ts';
 import { createStage } from '../support/world.ts';
 import type { Every } from './experiment.ts';
@@ -15,7 +16,12 @@ const SHOWN = 3;
  * Every fault at every store call of every operation, on one store.
  * @param shortForm what is tried of it where TEST_FAULTS=full is not set
  */
-export function faultSuite(name: string, open: () => Promise<Executor>, shortForm: Every): void {
+export function faultSuite(
+  name: string,
+  open: () => Promise<Executor>,
+  shortForm: Every,
+  options: FaultyOptions = {},
+): void {
   const every = process.env['TEST_FAULTS'] === 'full' ? { plain: 1, other: 1 } : shortForm;
   describe(`under faults, on ${name}`, () => {
     let stores: readonly Executor[];
@@ -27,7 +33,7 @@ export function faultSuite(name: string, open: () => Promise<Executor>, shortFor
       const store = await open();
       const memory = createSqliteExecutor(openSqliteFile(':memory:'));
       stores = [store, memory];
-      stages = { stage: await createStage(store), reference: await createStage(memory) };
+      stages = { stage: await createStage(store, options), reference: await createStage(memory) };
     });
 
     afterAll(async () => {

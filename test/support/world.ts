@@ -8,7 +8,7 @@ import { createServices } from '../../src/services.ts';
 import type { Executor } from '../../src/store/port.ts';
 import type { Database } from '../../src/store/store.ts';
 import { createStore } from '../../src/store/store.ts';
-import type { FaultyExecutor } from './faults.ts';
+import type { FaultyExecutor, FaultyOptions } from './faults.ts';
 import { createFaultyExecutor } from './faults.ts';
 
 const LEASE_MS = 1000;
@@ -49,7 +49,6 @@ export type Stage = {
 export type WorldOptions = {
   /** Variables of the configuration, beside those that every world has. */
   readonly env?: Readonly<Record<string, string>>;
-  readonly refuseRename?: boolean;
 };
 
 /** Hashes at once and recognizably: what is tested here are protocols, not bcrypt. */
@@ -59,7 +58,7 @@ const plainHasher: Hasher = {
 };
 
 /** Makes a database for experiments. Making the master's collections takes long enough to be done once for all. */
-export async function createStage(shared: Executor): Promise<Stage> {
+export async function createStage(shared: Executor, faulty: FaultyOptions = {}): Promise<Stage> {
   const name = `fault_${crypto.randomUUID().replaceAll('-', '').slice(0, 16)}`;
   const database = createStore(shared).database(name);
   await prepareMaster(openMaster(createStore(shared), name));
@@ -73,7 +72,7 @@ export async function createStage(shared: Executor): Promise<Stage> {
   return {
     use: async (options, work) => {
       try {
-        return await work(createWorld(shared, name, options));
+        return await work(createWorld(shared, name, options, faulty));
       } finally {
         await empty();
       }
@@ -82,7 +81,7 @@ export async function createStage(shared: Executor): Promise<Stage> {
   };
 }
 
-function createWorld(shared: Executor, name: string, { env = {}, refuseRename = false }: WorldOptions): World {
+function createWorld(shared: Executor, name: string, { env = {} }: WorldOptions, faulty: FaultyOptions): World {
   const config = parseConfig({
     MASTER_DB: name,
     LEASE_MS: String(LEASE_MS),
@@ -97,7 +96,7 @@ function createWorld(shared: Executor, name: string, { env = {}, refuseRename = 
   };
 
   const instance = (): Instance => {
-    const executor = createFaultyExecutor(shared, { refuseRename });
+    const executor = createFaultyExecutor(shared, faulty);
     const services = createServices(config, {
       executor,
       hasher: plainHasher,
