@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, inject, test } from 'vitest';
-import type { Answer, Caller, RequestOptions, SignedInTenant, Tenant } from '../support/caller.ts';
+import type { Answer, Caller, RequestOptions, Tenant } from '../support/caller.ts';
 import { createCaller, newEmail, newName } from '../support/caller.ts';
 import { until } from '../support/deadline.ts';
 import { expectProblem } from '../support/problem.ts';
@@ -25,7 +25,7 @@ const CALLERS = 4;
 const BATCH = 8;
 
 /** How long requests may wait for the database in the tests that take it away, and what a busy machine adds. */
-const TIMEOUT_MS = 1500;
+const TIMEOUT_MS = 3000;
 const SLACK_MS = 1000;
 
 /** How soon after the database is back the service serves in full. */
@@ -97,7 +97,7 @@ describe.each(cells)('$runtime on $storeName', ({ runtime, store }) => {
       const database = await ownMongo();
       const service = await start({
         store: { kind: 'mongo', uri: database.uri },
-        env: { STORE_TIMEOUT_MS: '2000' },
+        env: { STORE_TIMEOUT_MS: '3000' },
       });
       const caller = createCaller(service.url);
       const acknowledged = await underLoad(caller, () => database.kill('SIGKILL'));
@@ -127,6 +127,7 @@ describe.each(cells)('$runtime on $storeName', ({ runtime, store }) => {
           env: { STORE_TIMEOUT_MS: String(TIMEOUT_MS) },
         });
         const caller = createCaller(service.url);
+        const there = await caller.tenant();
         const requests = await everyRequest(caller);
 
         const underWay = sendAll(caller, requests);
@@ -150,19 +151,20 @@ describe.each(cells)('$runtime on $storeName', ({ runtime, store }) => {
 
         if (how === 'killed') await database.restart();
         else database.thaw();
-        const back = performance.now();
-        const tenant = await until('a create', () => caller.tenant(), { ms: RETURN_MS, every: 20 });
-        const login = await caller.login(tenant);
-        expect(login.status, login.text).toBe(200);
-        const renamed = await caller.update(login.json.access_token, { new_organization_name: newName() });
+        await until('to be served', async () => (await caller.get(there.name)).status === 200 || undefined, {
+          ms: RETURN_MS,
+          every: 20,
+        });
+        // From here on at the first try.
+        const tenant = await caller.signedInTenant();
+        const renamed = await caller.update(tenant.token, { new_organization_name: newName() });
         expect(renamed.status, renamed.text).toBe(200);
-        expect(performance.now() - back).toBeLessThan(RETURN_MS);
       },
     );
 
     test('one that was started while the database was away serves once it is there', async () => {
       const database = await ownMongo();
-      const service = await start({ store: { kind: 'mongo', uri: database.uri }, env: { STORE_TIMEOUT_MS: '2000' } });
+      const service = await start({ store: { kind: 'mongo', uri: database.uri }, env: { STORE_TIMEOUT_MS: '3000' } });
       const caller = createCaller(service.url);
       await service.kill('SIGKILL');
       await database.kill('SIGKILL');
@@ -196,8 +198,9 @@ type EndpointRequest = {
 
 /** A request of every endpoint, as the service describes them. */
 async function everyRequest(caller: Caller): Promise<EndpointRequest[]> {
-  const tenants = await Promise.all(Array.from({ length: 3 }, () => caller.signedInTenant()));
-  const [changed, deleted, other] = tenants as [SignedInTenant, SignedInTenant, SignedInTenant];
+  const changed = await caller.signedInTenant();
+  const deleted = await caller.signedInTenant();
+  const other = await caller.signedInTenant();
   const { refresh_token } = (await caller.login(other)).json;
   const credentials = { email: newEmail(), password: caller.newPassword() };
   const { token } = other;
