@@ -3,15 +3,25 @@ import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import type { Env } from './env.ts';
 
-/** One line a request: the route's pattern, not its address, so that nothing a caller typed is logged. */
+/**
+ * One line a request: the route's pattern, not its address, so that nothing a caller typed is logged. Of a refusal it
+ * says why, and to whom.
+ */
 export const accessLog: MiddlewareHandler<Env> = createMiddleware<Env>(async (c, next) => {
   const start = performance.now();
   await next();
-  c.get('context').log('info', 'request', {
+  const { log, request } = c.get('context');
+  log('info', 'request', {
     request_id: c.get('requestId'),
     method: c.req.method,
     route: routePath(c, -1),
     status: c.res.status,
     ms: Math.round((performance.now() - start) * 10) / 10,
+    ...(c.res.status >= 400 && {
+      code: c.get('problem'),
+      address: request.address,
+      admin_id: c.get('principal')?.admin._id,
+      organization_id: c.get('principal')?.organization._id,
+    }),
   });
 });

@@ -14,8 +14,9 @@ const MAX_TOKEN_LENGTH = 4096;
 export function authenticated(action: Action): MiddlewareHandler<Env> {
   return createMiddleware<Env>(async (c, next) => {
     const principal = await authenticate(c.get('context'), bearerToken(c.req.header('Authorization')));
-    authorize(c.get('context'), principal.admin, action);
+    // Before the refusal: the log says whose it was.
     c.set('principal', principal);
+    authorize(c.get('context'), principal.admin, action);
     await next();
   });
 }

@@ -12,5 +12,7 @@ export type Env = {
     principal: Principal;
     /** Instead of `principal`: a token that ended by the very change that was asked for with it. */
     spent: AccessClaims | undefined;
+    /** The code of the problem that the answer is, if it is one. */
+    problem: string | undefined;
   };
 };

@@ -88,6 +88,7 @@ export function problem(
     request_id: c.get('requestId'),
     ...extra,
   };
+  c.set('problem', code);
   c.header('Content-Type', 'application/problem+json');
   c.header('Cache-Control', 'no-store');
   if (status === 503) c.header('Retry-After', RETRY_AFTER);

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DomainError } from '../../src/domain/errors.ts';
 import { authenticate } from '../../src/domain/session/authenticate.ts';
 import { isStoreError } from '../../src/store/port.ts';
+import { findAuditViolations } from '../support/audit-invariants.ts';
 import type { Fault } from '../support/faults.ts';
 import { FAULTS } from '../support/faults.ts';
 import type { Meaning, Traces } from '../support/invariants.ts';
@@ -146,7 +147,10 @@ export async function lookThrough(world: World) {
   const snapshot = await takeSnapshot(world.database);
   return {
     snapshot,
-    violations: findViolations(snapshot, context.clock()),
+    violations: [
+      ...findViolations(snapshot, context.clock()),
+      ...(await findAuditViolations(world.database, context.seals)),
+    ],
     meaning: await readMeaning(context.master, snapshot),
   };
 }

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import { until } from '../../support/deadline.ts';
 import { expectProblem } from '../../support/problem.ts';
 import type { Cell } from './cell.ts';
 
 /** The organization's log over HTTP. */
-export function auditPromises({ caller }: Cell): void {
+export function auditPromises({ caller, service }: Cell): void {
   const get = (path: string, token: string, query: Record<string, string> = {}) =>
     caller().request('GET', path, { token, query });
 
@@ -69,6 +70,28 @@ export function auditPromises({ caller }: Cell): void {
       expect(text).not.toContain(other.organizationId);
       for (const path of ['/org/audit', '/org/audit/verify']) {
         expectProblem(await caller().request('GET', path), 401, 'invalid_token');
+      }
+    });
+
+    test('is beside the service’s own log, which says of a refusal why, and to whom', async () => {
+      const tenant = await caller().signedInTenant();
+      const answers = [
+        [await get('/org/audit', `${tenant.token}x`), 401, 'invalid_token'],
+        [await caller().update(tenant.token, { organization_name: 'Not Mine', email: tenant.email }), 403, 'forbidden'],
+      ] as const;
+      for (const [answer, status, code] of answers) {
+        const id = answer.headers.get('X-Request-Id') ?? '';
+        const line = await until('the refusal to be in the log', async () =>
+          service()
+            .logs()
+            .split('\n')
+            .find((text) => text.includes('"event":"request"') && text.includes(id)),
+        );
+        const said = JSON.parse(line.slice(line.indexOf('{')));
+        expect(said).toMatchObject({ status, code, address: expect.stringMatching(/./) });
+        if (status === 403) {
+          expect(said).toMatchObject({ admin_id: tenant.adminId, organization_id: tenant.organizationId });
+        }
       }
     });
 
