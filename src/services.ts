@@ -78,7 +78,7 @@ export function createServices(config: Config, platform: Platform): Services {
     clock,
     keyedHash: createKeyedHash(platform.jwtSecret),
     seals: createSeals(config.auditSecrets ?? [platform.jwtSecret]),
-    auditTurns: createTurns(wait),
+    auditTurns: createTurns(machineTime.wait),
     wait,
     newId,
     log: platform.log,

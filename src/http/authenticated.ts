@@ -26,8 +26,8 @@ export function authenticatedOrRepeat(action: Action): MiddlewareHandler<Env> {
   return createMiddleware<Env>(async (c, next) => {
     const known = await authenticateOrRepeat(c.get('context'), bearerToken(c.req.header('Authorization')));
     if ('principal' in known) {
-      authorize(c.get('context'), known.principal.admin, action);
       c.set('principal', known.principal);
+      authorize(c.get('context'), known.principal.admin, action);
     } else {
       if (!isPermitted(known.spent.role, action)) throw forbidden();
       c.set('spent', known.spent);

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AuditAction } from '../../src/domain/audit/event.ts';
@@ -6,19 +7,25 @@ import { createSqliteExecutor } from '../../src/store/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
 import { createStore } from '../../src/store/store.ts';
 import type { Answer, Caller, Credentials, SignedInTenant } from '../support/caller.ts';
-import { createCaller, newName } from '../support/caller.ts';
+import { createCaller, newEmail, newName } from '../support/caller.ts';
+import type { Mailbox } from '../support/mailbox.ts';
+import { awaitMail, directoryMailbox, tokenIn } from '../support/mailbox.ts';
 import type { RunningService } from '../support/service.ts';
 import { startService } from '../support/service.ts';
+
+/** The service's caller, and what stands beside the service. */
+type Beside = {
+  readonly caller: Caller;
+  readonly store: Store;
+  readonly masterDatabase: string;
+  readonly mailbox: Mailbox;
+};
 
 type Change = {
   /** What the change has to leave in the log of the organization. */
   readonly actions: readonly AuditAction[];
   /** Makes the change with a tenant of its own, and returns the answer and who may look at the log after it. */
-  readonly make: (
-    caller: Caller,
-    store: Store,
-    masterDatabase: string,
-  ) => Promise<{ answer: Answer; reader: Credentials }>;
+  readonly make: (beside: Beside) => Promise<{ answer: Answer; reader: Credentials }>;
 };
 
 const asTenant = async (
@@ -36,15 +43,15 @@ const asTenant = async (
 const CHANGES: Readonly<Record<string, Change | string>> = {
   'post /org/create': {
     actions: ['organization.created'],
-    make: async (caller) => {
-      const credentials = { email: `${newName('a').replace(' ', '-')}@example.com`, password: caller.newPassword() };
+    make: async ({ caller }) => {
+      const credentials = { email: newEmail(), password: caller.newPassword() };
       return { answer: await caller.create(newName(), credentials), reader: credentials };
     },
   },
   'put /org/update': {
     actions: ['organization.renamed', 'admin.email_changed', 'admin.password_changed'],
-    make: async (caller) => {
-      const changed = { email: `${newName('b').replace(' ', '-')}@example.com`, password: caller.newPassword() };
+    make: async ({ caller }) => {
+      const changed = { email: newEmail(), password: caller.newPassword() };
       return asTenant(
         caller,
         ({ token }) => caller.update(token, { new_organization_name: newName(), ...changed }),
@@ -54,7 +61,7 @@ const CHANGES: Readonly<Record<string, Change | string>> = {
   },
   'delete /org/delete': {
     actions: ['organization.deleted'],
-    make: (caller) =>
+    make: ({ caller }) =>
       asTenant(caller, async (tenant) => {
         const answer = await caller.remove(tenant.token, tenant.name);
         await restore(caller, tenant);
@@ -63,7 +70,7 @@ const CHANGES: Readonly<Record<string, Change | string>> = {
   },
   'post /org/restore': {
     actions: ['organization.restored'],
-    make: (caller) =>
+    make: ({ caller }) =>
       asTenant(caller, async (tenant) => {
         await caller.remove(tenant.token, tenant.name);
         return restore(caller, tenant);
@@ -71,21 +78,21 @@ const CHANGES: Readonly<Record<string, Change | string>> = {
   },
   'post /admin/login': {
     actions: ['session.signed_in'],
-    make: (caller) => asTenant(caller, (tenant) => caller.login(tenant)),
+    make: ({ caller }) => asTenant(caller, (tenant) => caller.login(tenant)),
   },
   'post /admin/refresh': 'It goes on with a session, and changes nothing else; a spent token is another matter.',
   'post /admin/logout': {
     actions: ['session.signed_out'],
-    make: (caller) =>
+    make: ({ caller }) =>
       asTenant(caller, (_, refresh_token) => caller.request('POST', '/admin/logout', { body: { refresh_token } })),
   },
   'post /admin/logout-all': {
     actions: ['session.signed_out_everywhere'],
-    make: (caller) => asTenant(caller, ({ token }) => caller.request('POST', '/admin/logout-all', { token })),
+    make: ({ caller }) => asTenant(caller, ({ token }) => caller.request('POST', '/admin/logout-all', { token })),
   },
   'delete /admin/sessions': {
     actions: ['session.ended'],
-    make: (caller) =>
+    make: ({ caller }) =>
       asTenant(caller, async ({ token }) => {
         const { json } = await caller.request('GET', '/admin/sessions', { token });
         const query = { session_id: json.items[0].session_id };
@@ -94,7 +101,7 @@ const CHANGES: Readonly<Record<string, Change | string>> = {
   },
   'post /admin/password/change': {
     actions: ['admin.password_changed'],
-    make: async (caller) => {
+    make: async ({ caller }) => {
       const new_password = caller.newPassword();
       return asTenant(
         caller,
@@ -107,9 +114,57 @@ const CHANGES: Readonly<Record<string, Change | string>> = {
       );
     },
   },
+  'post /admin/password/forgot': 'It sends a mail, if anything: nothing has changed until its token is used.',
+  'post /admin/password/reset': {
+    actions: ['admin.password_reset'],
+    make: async ({ caller, mailbox }) => {
+      const password = caller.newPassword();
+      return asTenant(
+        caller,
+        async ({ email }) => {
+          await caller.request('POST', '/admin/password/forgot', { body: { email } });
+          const token = tokenIn(await awaitMail(mailbox, email, /^Choose a new password/));
+          return caller.request('POST', '/admin/password/reset', { body: { token, password } });
+        },
+        ({ email }) => ({ email, password }),
+      );
+    },
+  },
+  'post /admin/verify-email': {
+    actions: ['admin.email_verified'],
+    make: ({ caller, mailbox }) =>
+      asTenant(caller, async ({ email }) => {
+        const token = tokenIn(await awaitMail(mailbox, email, CONFIRM));
+        return caller.request('POST', '/admin/verify-email', { body: { token } });
+      }),
+  },
+  'post /admin/verify-email/resend': 'It sends a mail, and changes nothing.',
+  'post /org/invites': {
+    actions: ['admin.invited'],
+    make: ({ caller }) => asTenant(caller, ({ token }) => invite(caller, token, newEmail())),
+  },
+  'delete /org/invites': {
+    actions: ['admin.invitation_withdrawn'],
+    make: ({ caller }) =>
+      asTenant(caller, async ({ token }) => {
+        const { json } = await invite(caller, token, newEmail());
+        return caller.request('DELETE', '/org/invites', { token, query: { invitation_id: json.invitation_id } });
+      }),
+  },
+  'post /admin/accept-invite': {
+    actions: ['admin.joined'],
+    make: ({ caller, mailbox }) =>
+      asTenant(caller, async (tenant) => {
+        const email = newEmail();
+        await invite(caller, tenant.token, email);
+        const token = tokenIn(await awaitMail(mailbox, email, /^You are invited/));
+        const body = { token, password: caller.newPassword() };
+        return caller.request('POST', '/admin/accept-invite', { body });
+      }),
+  },
   'put /org/admins': {
     actions: ['admin.role_changed'],
-    make: (caller, store, masterDatabase) =>
+    make: ({ caller, store, masterDatabase }) =>
       asTenant(caller, async (tenant) => {
         const admin_id = await addAdmin(store, masterDatabase, tenant);
         return caller.request('PUT', '/org/admins', { token: tenant.token, body: { admin_id, role: 'viewer' } });
@@ -117,13 +172,18 @@ const CHANGES: Readonly<Record<string, Change | string>> = {
   },
   'delete /org/admins': {
     actions: ['admin.removed'],
-    make: (caller, store, masterDatabase) =>
+    make: ({ caller, store, masterDatabase }) =>
       asTenant(caller, async (tenant) => {
         const admin_id = await addAdmin(store, masterDatabase, tenant);
         return caller.request('DELETE', '/org/admins', { token: tenant.token, query: { admin_id } });
       }),
   },
 };
+
+const CONFIRM = /^Confirm your email/;
+
+const invite = (caller: Caller, token: string, email: string): Promise<Answer> =>
+  caller.request('POST', '/org/invites', { token, body: { email, role: 'viewer' } });
 
 const restore = (caller: Caller, { name, email, password }: SignedInTenant): Promise<Answer> =>
   caller.request('POST', '/org/restore', { body: { organization_name: name, email, password } });
@@ -133,7 +193,7 @@ async function addAdmin(store: Store, masterDatabase: string, { adminId }: Signe
   const admins = store.database(masterDatabase).collection('admins');
   const model = await admins.findOne({ _id: adminId });
   if (model === undefined) throw new Error('The admin is not there.');
-  const email = `${newName('c').replace(' ', '-')}@example.com`;
+  const email = newEmail();
   const other = { ...model, _id: uuidv7(), email, email_key: email };
   await admins.insertOne(other);
   return other._id;
@@ -143,10 +203,12 @@ describe('every route that changes something', () => {
   let service: RunningService;
   let caller: Caller;
   let store: Store;
+  let mailbox: Mailbox;
 
   beforeAll(async () => {
     service = await startService({ runtime: 'node', store: { kind: 'embedded' }, env: { DELETE_RETENTION_DAYS: '1' } });
     caller = createCaller(service.url);
+    mailbox = directoryMailbox(join(service.dataDirectory, 'outbox'));
     store = createStore(createSqliteExecutor(openSqliteFile(`${service.dataDirectory}/tenantry.db`)));
   });
 
@@ -164,7 +226,7 @@ describe('every route that changes something', () => {
     expect(changing.sort()).toEqual(Object.keys(CHANGES).sort());
     for (const [route, change] of Object.entries(CHANGES)) {
       if (typeof change === 'string') continue;
-      const { answer, reader } = await change.make(caller, store, service.masterDatabase);
+      const { answer, reader } = await change.make({ caller, store, masterDatabase: service.masterDatabase, mailbox });
       expect(answer.status, `${route}: ${answer.text}`).toBeLessThan(300);
       const { json: signedIn, text } = await caller.login(reader);
       const { json: log } = await caller.request('GET', '/org/audit', { token: signedIn.access_token });
