@@ -8,9 +8,9 @@ import { runToEnd } from '../support/process.ts';
 import type { RunningService } from '../support/service.ts';
 import { startService } from '../support/service.ts';
 
-const RUN_MS = 240_000;
+const RUN_MS = 480_000;
 /** What schemathesis may try at most with each operation and phase; bcrypt sets the pace. */
-const EXAMPLES = 100;
+const EXAMPLES = 25;
 
 let service: RunningService;
 let programs: string;
@@ -46,7 +46,10 @@ test.each(['a stranger', 'an admin'])(
         'run',
         `${service.url}/openapi.json`,
         ...['--checks', 'all', '--max-examples', String(EXAMPLES), '--seed', '4', '--no-color'],
-        ...(who === 'an admin' ? ['--header', `Authorization: Bearer ${token}`] : []),
+        // After a logout from everywhere the rest of the run would be a stranger's.
+        ...(who === 'an admin'
+          ? ['--exclude-path', '/admin/logout-all', '--header', `Authorization: Bearer ${token}`]
+          : []),
       ],
       { cwd: directory },
     );
