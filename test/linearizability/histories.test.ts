@@ -50,7 +50,7 @@ const SABOTAGES: Readonly<Record<string, Sabotage>> = {
     return { op: 'updateOne', database, collection, filter: { _id }, update: { $set: fields }, upsert: true };
   },
   'a create commits though it was rolled back': (command) =>
-    command.op === 'updateOne' && of(command, 'organizations') && command.update.$set?.['status'] === 'active'
+    command.op === 'findOneAndUpdate' && of(command, 'organizations') && command.update.$set?.['status'] === 'active'
       ? { ...command, filter: without(command.filter, 'status') }
       : command,
   'a rename is carried on from any step': (command) =>

@@ -145,7 +145,7 @@ function createWorld(scheduler: Scheduler, random: Random, executor: Executor, o
   const newId = () => `00000000-0000-7000-8000-${String(++ids).padStart(12, '0')}`;
   const createdIds = new Map<object, string>();
   const instances = Array.from({ length: INSTANCES }, () =>
-    createInstance(scheduler, noting(executor), newId, options),
+    createInstance(scheduler, random, noting(executor), newId, options),
   );
   const instance = (index: number) => instances[index % INSTANCES] as Instance;
 
@@ -316,12 +316,16 @@ function createWorld(scheduler: Scheduler, random: Random, executor: Executor, o
 type Instance = {
   readonly context: Context;
   prepare(): Promise<void>;
-  request(path: string, init: RequestInit): Response | Promise<Response>;
+  request(
+    path: string,
+    init: RequestInit & { readonly headers?: Record<string, string> },
+  ): Response | Promise<Response>;
 };
 
 /** An instance of the service on the shared store, with a cheap hasher and the scheduler's time. */
 function createInstance(
   scheduler: Scheduler,
+  random: Random,
   executor: Executor,
   newId: () => string,
   { remembered, kept }: NamesOptions,
@@ -352,12 +356,21 @@ function createInstance(
   const context: Context = {
     ...services.context,
     clock: () => scheduler.now(),
-    wait: (ms) => scheduler.wait(ms),
+    // What the service takes by chance, a short wait, is by the seed here.
+    wait: (ms) => scheduler.wait(ms < 100 ? random.below(100) : ms),
+    // A courtesy among the requests of one instance: without it they meet more often.
+    auditTurns: (_, work) => work(),
     newId,
     tokens: plainTokens(newId, scheduler),
   };
-  const app = createApp({ ...services, context }, () => ({ remote: { address: '127.0.0.1' } }));
-  return { context, prepare: services.prepare, request: (path, init) => app.request(path, init) };
+  // No real time: a request takes as long as it is made to wait.
+  const unhurried = { ...services, context, requestMs: 2 ** 31 - 1 };
+  const app = createApp(unhurried, () => ({ remote: { address: '127.0.0.1' } }));
+  return {
+    context,
+    prepare: services.prepare,
+    request: (path, init) => app.request(path, { ...init, headers: { ...init.headers, 'X-Request-Id': newId() } }),
+  };
 }
 
 /** Tokens that are not signed: whoever makes the calls here forges none. */
@@ -403,8 +416,8 @@ function toToken(text: string): Token {
   return { text, organizationId: org_id, organization, epoch, jti };
 }
 
-function over(request: Request): [string, RequestInit] {
-  const json = (method: string, body: Record<string, string | undefined>, token?: Token): RequestInit => ({
+function over(request: Request): Parameters<Instance['request']> {
+  const json = (method: string, body: Record<string, string | undefined>, token?: Token) => ({
     method,
     headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token.text}` }) },
     body: JSON.stringify(body),

@@ -12,6 +12,8 @@
  * - A change is authorized at one instant and takes effect at a later one. Between the two the organization's epoch
  *   stays the same (a rename or delete by another ends it in a conflict), and for a change of the admin the admin's.
  * - An update of both the admin and the name changes the admin first. It does not stop between the two for good.
+ * - A restore is begun, from where on the delete is not repeated any more, and then the organization is there. It does
+ *   not stop between the two for good.
  * - A login reads the organization and then its admin.
  * - A request whose token ended by the very change that it asks for is answered as the first one was.
  * - 409 `conflict` and `operation_in_progress` have no effect and may be answered at any time.
@@ -79,7 +81,7 @@ type Organization = {
   readonly email: string;
   readonly password: string;
   /** `kept`: deleted, and can be restored. One that is gone is remembered for those who have just read its admin. */
-  readonly status: 'active' | 'kept' | 'gone';
+  readonly status: 'active' | 'kept' | 'restoring' | 'gone';
   readonly organizationEpoch: number;
   readonly adminEpoch: number;
   readonly lastChange: { readonly kind: 'rename' | 'delete'; readonly jti: string; readonly raised: number } | null;
@@ -124,7 +126,7 @@ export function createNamesSpecification(calls: readonly Call[], options: NamesO
           return restore(world, call.request);
       }
     },
-    mayStop: (_, progress) => progress === undefined || !progress.startsWith('admin changed'),
+    mayStop: (_, progress) => progress === undefined || !/^(admin changed|restoring)/.test(progress),
   };
 }
 
@@ -309,15 +311,24 @@ function remove(world: World, { token }: Request & { kind: 'delete' }): Next[] {
   return done(replace(state, deleted));
 }
 
-function restore({ state, call, contention, done }: World, request: Request & { kind: 'restore' }): Next[] {
+function restore(world: World, request: Request & { kind: 'restore' }): Next[] {
+  const { state, call, progress, contention, done, at } = world;
   const { reply } = call;
+  if (progress !== undefined) {
+    const begun = find(state, progress.split(': ')[1]);
+    return begun?.status === 'restoring' ? done(replace(state, { ...begun, status: 'active' })) : [];
+  }
   const kept = state.find(({ name, status }) => status === 'kept' && keyOf(name) === keyOf(request.name));
   const fits = kept?.email === request.email && kept.password === request.password ? kept : undefined;
   if (reply !== undefined && NO_EFFECT.includes(reply.code)) return done();
   if (reply?.code === 'invalid_credentials') return fits === undefined || contention.keeps(call) ? done() : [];
   if (fits === undefined || (reply?.code === 'ok' && reply.organizationId !== fits.id)) return [];
   if (reply !== undefined && reply.code !== 'ok') return [];
-  return done(replace(state, { ...fits, status: 'active', organizationEpoch: fits.organizationEpoch + 1 }));
+  const organizationEpoch = fits.organizationEpoch + 1;
+  return at(
+    `restoring: ${fits.id}`,
+    replace(state, { ...fits, status: 'restoring', organizationEpoch, lastChange: null }),
+  );
 }
 
 const find = (state: Names, id: string | undefined): Organization | undefined => state.find((one) => one.id === id);
