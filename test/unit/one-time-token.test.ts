@@ -1,0 +1,273 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { forgotPassword, resetPassword } from '../../src/domain/admin/reset-password.ts';
+import { resendVerification, verifyEmail } from '../../src/domain/admin/verify-email.ts';
+import type { Context } from '../../src/domain/context.ts';
+import { acceptInvitation } from '../../src/domain/invitation/accept.ts';
+import { inviteAdmin } from '../../src/domain/invitation/invite.ts';
+import type { Message } from '../../src/domain/mail/mailer.ts';
+import { MailError } from '../../src/domain/mail/mailer.ts';
+import { sendDueMails } from '../../src/domain/mail/outbox.ts';
+import { reconcile } from '../../src/domain/organization/reconcile.ts';
+import { updateOrganization } from '../../src/domain/organization/update.ts';
+import type { Principal } from '../../src/domain/session/authenticate.ts';
+import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
+import type { Executor } from '../../src/store/port.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite.ts';
+import { createInstance, goneAt, ownerOf, principalOf } from '../support/instance.ts';
+
+const LEASE_MS = 100;
+const PASSWORD = 'a password nobody has';
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+const INVALID = { code: 'invalid_one_time_token' };
+
+let executor: Executor;
+let now: number;
+let sent: Message[];
+let mailer: 'takes' | 'refuses' | 'away';
+let context: Context;
+
+/** A context of its own, with the time and the mails in the hands of the test. */
+function open(over: Executor): Context {
+  return {
+    ...createInstance(over).context,
+    clock: () => new Date(now),
+    mailer: {
+      send: async (message) => {
+        if (mailer !== 'takes') throw new MailError('Not taken.', { permanent: mailer === 'refuses' });
+        sent.push(message);
+      },
+    },
+  };
+}
+
+beforeEach(async () => {
+  executor = createSqliteExecutor(openSqliteFile(':memory:'));
+  await createInstance(executor).prepare();
+  now = Date.now();
+  sent = [];
+  mailer = 'takes';
+  context = open(executor);
+});
+
+/** Lets the lease of who posted mails run out, and sends what is left. */
+async function sendLeft(): Promise<void> {
+  now += LEASE_MS + 1;
+  await sendDueMails(context);
+}
+
+const tokenOf = ({ text }: Message): string => /^Token: (\S+)$/m.exec(text)?.[1] ?? '';
+const mailsTo = (to: string, subject: RegExp) => sent.filter((mail) => mail.to === to && subject.test(mail.subject));
+
+async function resetTokenOf({ admin }: Principal): Promise<string> {
+  await forgotPassword(context, { email: admin.email });
+  await sendLeft();
+  const [mail] = mailsTo(admin.email, /^Choose/).slice(-1);
+  return mail === undefined ? '' : tokenOf(mail);
+}
+
+const reload = ({ organization, admin }: Principal) => principalOf(context, organization._id, admin._id);
+
+describe('a one-time token', () => {
+  test('is nowhere in the store', async () => {
+    const owner = await ownerOf(context, 'Stored');
+    const token = await resetTokenOf(owner);
+    const stored = JSON.stringify(await context.master.mails.find({}));
+    const [id = '', secret = ''] = token.split('.');
+    expect(secret).toMatch(/^[0-9a-f]{64}$/);
+    expect(stored).toContain(id);
+    expect(stored).not.toContain(secret);
+  });
+
+  test('works once, of all who present it at once', async () => {
+    const owner = await ownerOf(context, 'Once');
+    const token = await resetTokenOf(owner);
+    const tries = Array.from({ length: 20 }, (_, index) =>
+      resetPassword(open(executor), { token, password: `${PASSWORD} ${index}` }),
+    );
+    const results = await Promise.allSettled(tries);
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    for (const result of results) if (result.status === 'rejected') expect(result.reason).toMatchObject(INVALID);
+    const { admin } = await reload(owner);
+    const winner = results.findIndex(({ status }) => status === 'fulfilled');
+    expect(admin).toMatchObject({ password_hash: `plain:${PASSWORD} ${winner}`, epoch: 2, email_verified: true });
+  });
+
+  test('of an invitation makes one admin, of all who present it at once', async () => {
+    const owner = await ownerOf(context, 'Invited');
+    const email = 'invited@example.com';
+    await inviteAdmin(context, owner, { email, role: 'viewer' });
+    await sendLeft();
+    const [mail] = mailsTo(email, /^You are invited/);
+    const token = mail === undefined ? '' : tokenOf(mail);
+    const results = await Promise.allSettled(
+      Array.from({ length: 20 }, () => acceptInvitation(open(executor), { token, password: PASSWORD })),
+    );
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(await context.master.admins.count({ organization_id: owner.organization._id })).toBe(2);
+  });
+
+  test('ends with its time, whether the store has removed it or not', async () => {
+    const owner = await ownerOf(context, 'Time');
+    const token = await resetTokenOf(owner);
+    now += DAY_MS / 24;
+    expect(await context.master.mails.count({ kind: 'password_reset' })).toBe(1);
+    await expect(resetPassword(context, { token, password: PASSWORD })).rejects.toMatchObject(INVALID);
+  });
+
+  test('ends with another password, another email, and for another purpose it never was', async () => {
+    const owner = await ownerOf(context, 'Purpose');
+    const reset = await resetTokenOf(owner);
+    const [verification] = mailsTo(owner.admin.email, /^Confirm/).map(tokenOf);
+    await expect(verifyEmail(context, { token: reset })).rejects.toMatchObject(INVALID);
+    await expect(acceptInvitation(context, { token: reset, password: PASSWORD })).rejects.toMatchObject(INVALID);
+    await updateOrganization(context, { ...owner, ...(await reload(owner)) }, { password: PASSWORD });
+    await expect(resetPassword(context, { token: reset, password: PASSWORD })).rejects.toMatchObject(INVALID);
+
+    const later = await resetTokenOf(owner);
+    await updateOrganization(context, await reload(owner), { email: 'another@example.com' });
+    await expect(resetPassword(context, { token: later, password: PASSWORD })).rejects.toMatchObject(INVALID);
+    await expect(verifyEmail(context, { token: verification ?? '' })).rejects.toMatchObject(INVALID);
+    expect((await reload(owner)).admin.email_verified).toBe(false);
+  });
+
+  test('is never good again after a crash at any store call, and another can always be asked for', async () => {
+    for (const when of ['before', 'after'] as const) {
+      for (let call = 1; ; call++) {
+        const owner = await ownerOf(context, `Crash ${when} ${call}`);
+        const token = await resetTokenOf(owner);
+        const dying = goneAt(executor, call, when);
+        const died = await resetPassword(open(dying), { token, password: PASSWORD }).then(
+          () => false,
+          () => true,
+        );
+        const changed = (await reload(owner)).admin.password_hash === `plain:${PASSWORD}`;
+        const again = await resetPassword(context, { token, password: `${PASSWORD} again` }).then(
+          () => true,
+          () => false,
+        );
+        if (changed) expect(again).toBe(false);
+        if (!died) break;
+        const other = await resetTokenOf(owner);
+        await resetPassword(context, { token: other, password: `${PASSWORD} other` });
+        expect((await reload(owner)).admin.password_hash).toBe(`plain:${PASSWORD} other`);
+      }
+    }
+  });
+});
+
+describe('the outbox', () => {
+  test('asks for a verification again only with a new token', async () => {
+    const owner = await ownerOf(context, 'Resend');
+    await sendLeft();
+    await resendVerification(context, owner);
+    await sendLeft();
+    const [first = '', second = ''] = mailsTo(owner.admin.email, /^Confirm/).map(tokenOf);
+    await expect(verifyEmail(context, { token: first })).rejects.toMatchObject(INVALID);
+    await verifyEmail(context, { token: second });
+    await resendVerification(context, await reload(owner));
+    await sendLeft();
+    expect(mailsTo(owner.admin.email, /^Confirm/)).toHaveLength(2);
+  });
+
+  test('tells of no change that was refused, and of every one that was made, whoever died meanwhile', async () => {
+    let made = 0;
+    for (const when of ['before', 'after'] as const) {
+      for (let call = 1; ; call++) {
+        const owner = await ownerOf(context, `Change ${when} ${call}`);
+        await sendLeft();
+        const next = `next-${when}-${call}@example.com`;
+        const input = { email: next, password: PASSWORD, new_organization_name: `Changed ${when} ${call}` };
+        const died = await updateOrganization(open(goneAt(executor, call, when)), owner, input).then(
+          () => false,
+          () => true,
+        );
+        for (let round = 0; round < 10; round++) {
+          now += LEASE_MS * 2 ** round + 1;
+          await reconcile(context, { thorough: false });
+        }
+        const { admin } = await reload(owner);
+        const changed = admin.email === next;
+        made += changed ? 1 : 0;
+        const told = [/^Your email/, /^Your password/].map((subject) => mailsTo(owner.admin.email, subject).length);
+        expect(told, `${when} ${call}`).toEqual(changed ? [1, 1] : [0, 0]);
+        expect(mailsTo(next, /^Confirm/)).toHaveLength(changed ? 1 : 0);
+        if (!died) break;
+      }
+    }
+    expect(made).toBeGreaterThan(5);
+  });
+
+  test('tells nobody of an email that was refused, also when something else is changed then', async () => {
+    const owner = await ownerOf(context, 'Refused');
+    await context.master.admins.insertOne({
+      ...owner.admin,
+      _id: context.newId(),
+      email: 'taken@example.com',
+      email_key: 'taken@example.com',
+    });
+    await expect(updateOrganization(context, owner, { email: 'taken@example.com' })).rejects.toMatchObject({
+      code: 'admin_email_taken',
+    });
+    await updateOrganization(context, await reload(owner), { password: PASSWORD });
+    await sendLeft();
+    expect(mailsTo(owner.admin.email, /^Your email/)).toEqual([]);
+    expect(mailsTo(owner.admin.email, /^Your password/)).toHaveLength(1);
+    expect(sent.filter(({ to }) => to === 'taken@example.com')).toEqual([]);
+  });
+
+  test('tries a bounded number of times, each later than the one before', async () => {
+    const owner = await ownerOf(context, 'Bounded');
+    mailer = 'away';
+    const tries: number[] = [];
+    const counting: Context = {
+      ...context,
+      mailer: {
+        send: async () => {
+          tries.push(now);
+          throw new MailError('Not taken.', { permanent: false });
+        },
+      },
+    };
+    for (let step = 0; step < 2000 && (await context.master.mails.count({})) > 0; step++) {
+      now += LEASE_MS;
+      await sendDueMails(counting);
+    }
+    const gaps = tries.slice(1).map((time, index) => time - (tries[index] ?? 0));
+    expect(tries).toHaveLength(8);
+    expect(gaps).toEqual([...gaps].sort((a, b) => a - b));
+    expect(await context.master.mails.count({ admin_id: owner.admin._id })).toBe(0);
+  });
+
+  test('does not try again what is refused for good', async () => {
+    await ownerOf(context, 'For good');
+    mailer = 'refuses';
+    await sendLeft();
+    expect(await context.master.mails.count({})).toBe(0);
+  });
+
+  test('sends a mail once, of all who try at once', async () => {
+    const owner = await ownerOf(context, 'Twice');
+    now += LEASE_MS + 1;
+    await Promise.all(Array.from({ length: 10 }, () => sendDueMails(open(executor))));
+    expect(mailsTo(owner.admin.email, /^Confirm/)).toHaveLength(1);
+  });
+
+  test('keeps invitations within their bound, however many are sent at once', async () => {
+    const owner = await ownerOf(context, 'Many');
+    const invite = (index: number) =>
+      inviteAdmin(open(executor), owner, { email: `many-${index}@example.com`, role: 'viewer' });
+    const results = await Promise.allSettled(Array.from({ length: 60 }, (_, index) => invite(index)));
+    const open_ = await context.master.mails.count({ kind: 'invitation' });
+    expect(open_).toBeLessThanOrEqual(50);
+    for (const result of results) {
+      if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'too_many_invitations' });
+    }
+    await expect(
+      (async () => {
+        for (let index = 100; index < 160; index++) await invite(index);
+      })(),
+    ).rejects.toMatchObject({ code: 'too_many_invitations' });
+    expect(await context.master.mails.count({ kind: 'invitation' })).toBe(50);
+  });
+});
