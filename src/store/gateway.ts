@@ -25,7 +25,7 @@ export type GatewayOptions = {
   readonly objects: number;
 };
 
-const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections']);
+const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections', 'digestDocuments']);
 
 /** An executor whose commands are run by Durable Objects. */
 export function createGatewayExecutor(namespace: GatewayNamespace, { backend, objects }: GatewayOptions): Executor {

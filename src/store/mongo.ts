@@ -6,8 +6,9 @@ import type {
   MongoClientOptions,
   Document as MongoDocument,
 } from 'mongodb';
-import { BSON, MongoBulkWriteError, MongoClient } from 'mongodb';
-import { duplicateIndex, isCode, MONGO_CODE, storeError } from './mongo/errors.ts';
+import { BSON, MongoClient } from 'mongodb';
+import { copyDocuments, copyIndexes, deleteDocuments, digestDocuments } from './mongo/documents.ts';
+import { clashesIn, duplicateIndex, isCode, MONGO_CODE, storeError } from './mongo/errors.ts';
 import type { Command, CommandOf, Document, Executor, Index, InsertManyResult, Op, Results } from './port.ts';
 import { StoreError } from './port.ts';
 
@@ -35,6 +36,13 @@ export function createMongoExecutor({ uri, timeoutMs }: MongoOptions): Executor 
   const client = connectLazily(uri, timeoutMs);
   const collectionOf = (command: { database: string; collection: string }): Collection<MongoDocument> =>
     client().db(command.database).collection(command.collection);
+
+  let atomic: boolean | undefined;
+  /** Whether the server makes conditional writes atomic. FerretDB 1 looks for the document, then writes it. */
+  const isAtomic = async (): Promise<boolean> => {
+    atomic ??= !('ferretdbVersion' in (await client().db('admin').command({ buildInfo: 1 })));
+    return atomic;
+  };
 
   const handlers: { [O in Op]: (command: CommandOf<O>) => Promise<Results[O]> } = {
     ping: async () => {
@@ -124,9 +132,19 @@ export function createMongoExecutor({ uri, timeoutMs }: MongoOptions): Executor 
         command.filter as MongoDocument,
         command.limit === undefined ? {} : { limit: command.limit },
       ),
+    digestDocuments: (command) => digestDocuments(collectionOf(command), command.which),
+    copyDocuments: async (command) => {
+      const target = collectionOf({ ...command, collection: command.to });
+      return copyDocuments(collectionOf(command), target, command.documents, await isAtomic());
+    },
+    deleteDocuments: async (command) => deleteDocuments(collectionOf(command), command.documents, await isAtomic()),
+    copyIndexes: async (command) => {
+      await copyIndexes(client().db(command.database), command.collection, command.to);
+      return null;
+    },
   };
 
-  const turns = createTurns(client);
+  const turns = createTurns(isAtomic);
   return {
     execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
       try {
@@ -143,15 +161,13 @@ export function createMongoExecutor({ uri, timeoutMs }: MongoOptions): Executor 
 }
 
 /**
- * Lets conditional writes take turns where the server does not make them atomic: FerretDB 1 looks for the document,
- * then writes it. That holds for one instance of the service only, so such a server is for one instance only.
+ * Lets conditional writes take turns where the server does not make them atomic. That holds for one instance of the
+ * service only, so such a server is for one instance only.
  */
-function createTurns(client: () => MongoClient) {
+function createTurns(isAtomic: () => Promise<boolean>) {
   const last = new Map<string, Promise<unknown>>();
-  let atomic: boolean | undefined;
   return async <T>(command: Command, run: () => Promise<T>): Promise<T> => {
-    atomic ??= !('ferretdbVersion' in (await client().db('admin').command({ buildInfo: 1 })));
-    if (atomic || !('collection' in command)) return run();
+    if (!('collection' in command) || (await isAtomic())) return run();
     const namespace = `${command.database}.${command.collection}`;
     const turn = (last.get(namespace) ?? Promise.resolve()).then(run, run);
     last.set(namespace, turn);
@@ -232,16 +248,7 @@ async function insertMany(
     const { insertedCount } = await collection.insertMany(documents as unknown as MongoDocument[], { ordered: false });
     return { inserted: insertedCount, duplicates: [] };
   } catch (error) {
-    if (!(error instanceof MongoBulkWriteError)) throw error;
-    const failures = Array.isArray(error.writeErrors) ? error.writeErrors : [error.writeErrors];
-    const concern = error.result.getWriteConcernError();
-    if (
-      concern !== undefined ||
-      failures.length === 0 ||
-      failures.some(({ code }) => code !== MONGO_CODE.duplicateKey)
-    ) {
-      throw error;
-    }
+    const failures = clashesIn(error);
     return {
       inserted: documents.length - failures.length,
       duplicates: failures.map((failure) => ({

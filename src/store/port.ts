@@ -55,8 +55,28 @@ export type Index = {
   readonly expireAfterSeconds?: number;
 };
 
-/** Documents one `find` returns at most, and one `insertMany` takes at most. */
+/** Documents one `find` returns at most, and one `insertMany` takes at most; the same for digests and copies. */
 export const BATCH_LIMIT = 1000;
+
+/**
+ * A stored document of whatever kind, known by two texts: its id as canonical Extended JSON, which may be of any type
+ * that the store has, and a SHA-256 (hex) of its bytes as they are stored.
+ */
+export type DocumentDigest = { readonly id: string; readonly digest: string };
+
+/** Which documents to digest: the ones after an id (null: from the start) in the order of the ids, or these. */
+export type DigestSelection =
+  | { readonly after: string | null; readonly limit: number }
+  | { readonly ids: readonly string[] };
+
+/** A document to copy. */
+export type CopyRequest = {
+  readonly id: string;
+  /** Copied only while it has this digest; null: as it is. */
+  readonly digest: string | null;
+  /** What it may replace: a document of its id with this digest; null: nothing, there must be none. */
+  readonly over: string | null;
+};
 
 type In = { readonly database: string; readonly collection: string };
 
@@ -89,7 +109,11 @@ export type Command =
   | ({ readonly op: 'replaceOne'; readonly filter: Filter; readonly document: Document } & In)
   | ({ readonly op: 'deleteOne'; readonly filter: Filter } & In)
   | ({ readonly op: 'deleteMany'; readonly filter: Filter } & In)
-  | ({ readonly op: 'count'; readonly filter: Filter; readonly limit?: number } & In);
+  | ({ readonly op: 'count'; readonly filter: Filter; readonly limit?: number } & In)
+  | ({ readonly op: 'digestDocuments'; readonly which: DigestSelection } & In)
+  | ({ readonly op: 'copyDocuments'; readonly to: string; readonly documents: readonly CopyRequest[] } & In)
+  | ({ readonly op: 'deleteDocuments'; readonly documents: readonly DocumentDigest[] } & In)
+  | ({ readonly op: 'copyIndexes'; readonly to: string } & In);
 
 /** What each operation resolves to. */
 export type Results = {
@@ -112,6 +136,12 @@ export type Results = {
   deleteOne: number;
   deleteMany: number;
   count: number;
+  digestDocuments: DigestPage;
+  copyDocuments: CopyResult;
+  /** How many were removed: of these ids, and still of these digests. */
+  deleteDocuments: number;
+  /** Every index of the one, of whatever kind, is on the other, which is made when it is not there. */
+  copyIndexes: null;
 };
 
 export type Op = keyof Results;
@@ -119,6 +149,21 @@ export type CommandOf<O extends Op> = Extract<Command, { op: O }>;
 
 /** Documents are inserted independently of one another: one that clashes is reported, the others go in. */
 export type InsertManyResult = { inserted: number; duplicates: { _id: string; index: string }[] };
+
+/** Digests of up to `limit` documents, fewer when they are large; `next` is what to go on after, null at the end. */
+export type DigestPage = { documents: DocumentDigest[]; next: string | null };
+
+/** What became of each document that was to be copied, whole and byte for byte. */
+export type CopyResult = {
+  /** There now, as it was read, with its digest; also when it was there already. */
+  copied: DocumentDigest[];
+  /** Not copied: under its id is something else than what it may replace. */
+  kept: string[];
+  /** Not copied: another document has its key in a unique index, or the store's driver would bend it. */
+  refused: string[];
+  /** Not copied: it is not in the collection any more, or has another digest. */
+  gone: string[];
+};
 
 export type UpdateResult = { matched: number; upserted: boolean };
 

@@ -22,9 +22,10 @@ import type {
 } from './port.ts';
 import { StoreError } from './port.ts';
 import { byteLength, decode, encode } from './sqlite/codec.ts';
+import { createDocumentCopies } from './sqlite/documents.ts';
 import { matches } from './sqlite/matcher.ts';
 import type { Bound } from './sqlite/sql.ts';
-import { orderOf, predicateOf, rankSql, valueSql } from './sqlite/sql.ts';
+import { orderOf, predicateOf, quoted, rankSql, valueSql } from './sqlite/sql.ts';
 import { applyUpdate, upsertBase } from './sqlite/update.ts';
 
 export type SqliteRow = { readonly [column: string]: unknown };
@@ -51,6 +52,7 @@ const ID_INDEX = '_id_';
 /** An executor over a SQLite that is this driver's alone or shared with other processes. Makes nothing yet. */
 export function createSqliteExecutor(driver: SqliteDriver): Executor {
   const collections = createCollections(driver);
+  const copies = createDocumentCopies(driver, (error) => storeError(error).code === 'DuplicateKey');
   const handlers: { [O in Op]: (command: CommandOf<O>) => Results[O] } = {
     ping: () => {
       driver.rows('SELECT 1', []);
@@ -120,6 +122,33 @@ export function createSqliteExecutor(driver: SqliteDriver): Executor {
     deleteOne: ({ database, collection, filter }) => remove(tableName(database, collection), filter, 1),
     deleteMany: ({ database, collection, filter }) => remove(tableName(database, collection), filter),
     count: ({ database, collection, filter, limit }) => count(tableName(database, collection), filter, limit),
+    digestDocuments: ({ database, collection, which }) => {
+      const table = tableName(database, collection);
+      if (!collections.exists(table)) return { documents: [], next: null };
+      return 'ids' in which ? copies.digestsOf(table, which.ids) : copies.digestsAfter(table, which.after, which.limit);
+    },
+    copyDocuments: ({ database, collection, to, documents }) =>
+      driver.transaction(() => {
+        const from = tableName(database, collection);
+        if (!collections.exists(from)) {
+          return { copied: [], kept: [], refused: [], gone: documents.map(({ id }) => id) };
+        }
+        collections.create(tableName(database, to));
+        return copies.copy(from, tableName(database, to), documents);
+      }),
+    deleteDocuments: ({ database, collection, documents }) =>
+      driver.transaction(() => {
+        const table = tableName(database, collection);
+        return collections.exists(table) ? copies.remove(table, documents) : 0;
+      }),
+    copyIndexes: ({ database, collection, to }) =>
+      driver.transaction(() => {
+        const from = tableName(database, collection);
+        if (!collections.exists(from)) throw new StoreError('NamespaceNotFound', 'The collection is not there.');
+        collections.create(tableName(database, to));
+        collections.ensureIndexes(tableName(database, to), collections.indexes(from));
+        return null;
+      }),
   };
 
   /** The documents that match, one by one, in no order. */
@@ -275,8 +304,6 @@ export const measureDocument = (document: Document): number => byteLength(encode
 
 const tableName = (database: string, collection: string): string => `${database}.${collection}`;
 
-const quoted = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;
-
 /** The tables and indexes, as they are in the file now; what is known of them is kept while the schema stays. */
 function createCollections(driver: SqliteDriver) {
   let version = -1;
@@ -299,6 +326,7 @@ function createCollections(driver: SqliteDriver) {
 
   return {
     exists: tableExists,
+    indexes: (table: string): Index[] => indexesOf(table).map(({ index }) => index),
     create: (table: string): void => {
       driver.run(
         `CREATE TABLE IF NOT EXISTS ${quoted(table)} (_id TEXT PRIMARY KEY NOT NULL, document TEXT NOT NULL)`,

@@ -1,5 +1,10 @@
 import type {
+  CopyRequest,
+  CopyResult,
+  DigestPage,
+  DigestSelection,
   Document,
+  DocumentDigest,
   Executor,
   Filter,
   Index,
@@ -15,6 +20,7 @@ import {
   checkDatabaseName,
   checkDocument,
   checkFilter,
+  checkIds,
   checkIndexes,
   checkLimit,
   checkProjection,
@@ -39,6 +45,8 @@ export type Database = {
   createCollection(name: string, indexes?: readonly Index[]): Promise<void>;
   /** Renames, with documents and indexes, in one step. @throws NamespaceNotFound, NamespaceExists, NotPermitted */
   renameCollection(from: string, to: string): Promise<void>;
+  /** Makes the collection `to`, or finds it made, with every index of `from`. @throws NamespaceNotFound, NotPermitted */
+  copyIndexes(from: string, to: string): Promise<void>;
   /** Drops the collection, or finds it gone. */
   dropCollection(name: string): Promise<void>;
   /** Names of the collections that start with `prefix`, in order of code points. */
@@ -71,6 +79,12 @@ export type Collection<T extends Document = Document> = {
   deleteMany(filter: Filter): Promise<number>;
   count(filter: Filter, options?: { limit?: number }): Promise<number>;
   ensureIndexes(indexes: readonly Index[]): Promise<void>;
+  /** Ids and digests of documents that anyone wrote, of any type: those after an id, or up to 1000 by their ids. */
+  digests(which: DigestSelection): Promise<DigestPage>;
+  /** Copies up to 1000 documents, byte for byte, each as it may be: see {@link CopyRequest}. None crosses the port. */
+  copyTo(to: string, documents: readonly CopyRequest[]): Promise<CopyResult>;
+  /** Removes up to 1000 documents that still have these digests, and says how many. */
+  deleteDigested(documents: readonly DocumentDigest[]): Promise<number>;
 };
 
 /** Puts the typed face on an adapter. What is outside the port's subset is refused here, before the adapter. */
@@ -99,6 +113,11 @@ function createDatabase(executor: Executor, database: string): Database {
       checkCollectionName(collection);
       checkCollectionName(to);
       await executor.execute({ op: 'renameCollection', database, collection, to });
+    },
+    copyIndexes: async (collection, to) => {
+      checkCollectionName(collection);
+      checkCollectionName(to);
+      await executor.execute({ op: 'copyIndexes', database, collection, to });
     },
     dropCollection: async (collection) => {
       checkCollectionName(collection);
@@ -177,6 +196,20 @@ function createCollection<T extends Document>(executor: Executor, database: stri
     ensureIndexes: async (indexes) => {
       checkIndexes(indexes);
       await executor.execute({ op: 'ensureIndexes', database, collection, indexes });
+    },
+    digests: async (which) => {
+      if ('ids' in which) checkIds(which.ids);
+      else checkLimit(which.limit);
+      return executor.execute({ op: 'digestDocuments', database, collection, which });
+    },
+    copyTo: async (to, documents) => {
+      checkCollectionName(to);
+      checkIds(documents.map(({ id }) => id));
+      return executor.execute({ op: 'copyDocuments', database, collection, to, documents });
+    },
+    deleteDigested: async (documents) => {
+      checkIds(documents.map(({ id }) => id));
+      return executor.execute({ op: 'deleteDocuments', database, collection, documents });
     },
   };
 }

@@ -630,6 +630,175 @@ export function storeContract(
       });
     });
 
+    describe('documents as they are stored', () => {
+      const index: Index = { name: 'by_v', key: { v: 1 }, unique: true };
+      const named = (id: string) => JSON.stringify(id);
+      const digestsOf = async (collection: Collection) =>
+        (await collection.digests({ after: null, limit: 1000 })).documents;
+      const asTheyAre = (wanted: readonly string[]) =>
+        wanted.map((id) => ({ id: named(id), digest: null, over: null }));
+
+      it('are digested in the order of their ids, page by page, each once', async () => {
+        const documents = ['a', 'b', 'Z', '', '"', 'é', 'Ａ', '😀'].map((id, n) => ({ _id: `${id}_`, n }));
+        const collection = await collectionWith(documents);
+        const seen: string[] = [];
+        for (let after: string | null = null, pages = 0; pages === 0 || after !== null; pages++) {
+          const page = await collection.digests({ after, limit: 3 });
+          seen.push(...page.documents.map(({ id }) => id));
+          after = page.next;
+          if (pages > 5) break;
+        }
+        expect(seen).toEqual(ids(await collection.find({}, { sort: { _id: 1 } })).map(named));
+        expect(await database.collection(fresh('c')).digests({ after: null, limit: 1 })).toEqual({
+          documents: [],
+          next: null,
+        });
+      });
+
+      it('have one digest wherever they are, and another when anything of them differs', async () => {
+        const [one, other] = [
+          await collectionWith([
+            { _id: 'a', v: 1 },
+            { _id: 'b', v: 1 },
+            { _id: 'c', x: 1, y: 2 },
+          ]),
+          await collectionWith([
+            { _id: 'a', v: 1 },
+            { _id: 'b', v: '1' },
+            { _id: 'c', y: 2, x: 1 },
+          ]),
+        ];
+        const [here, there] = [await digestsOf(one), await digestsOf(other)];
+        expect(here.map(({ digest }, n) => digest === there[n]?.digest)).toEqual([true, false, false]);
+        expect(new Set(here.map(({ digest }) => digest)).size).toBe(3);
+        const some = await one.digests({ ids: [named('c'), named('none'), named('a')] });
+        expect(some.documents.sort((a, b) => (a.id < b.id ? -1 : 1))).toEqual([here[0], here[2]]);
+      });
+
+      it('are copied where there is nothing, once, and make the collection', async () => {
+        const from = await collectionWith([{ _id: 'a', v: 1 }, { _id: 'b', v: [new Date(1)] }, { _id: 'c' }]);
+        const to = database.collection(fresh('c'));
+        const result = await from.copyTo(to.name, asTheyAre(['a', 'b', 'none']));
+        const [a, b] = await digestsOf(from);
+        expect({ ...result, copied: result.copied.length }).toEqual({
+          copied: 2,
+          kept: [],
+          refused: [],
+          gone: [named('none')],
+        });
+        expect(result.copied).toEqual(expect.arrayContaining([a, b]));
+        expect(await to.find({}, { sort: { _id: 1 } })).toEqual([
+          { _id: 'a', v: 1 },
+          { _id: 'b', v: [new Date(1)] },
+        ]);
+        expect((await from.copyTo(to.name, asTheyAre(['a', 'b']))).copied).toHaveLength(2);
+        expect(await from.count({})).toBe(3);
+      });
+
+      it('are copied over what they may replace, and over nothing else', async () => {
+        const from = await collectionWith(['a', 'b', 'c', 'd'].map((_id) => ({ _id, new: true })));
+        const to = await collectionWith(['a', 'b', 'c'].map((_id) => ({ _id, old: _id })));
+        const olds = await digestsOf(to);
+        await to.updateOne({ _id: 'b' }, { $set: { newer: true } });
+        const over = (n: number) => olds[n]?.digest ?? null;
+        const result = await from.copyTo(to.name, [
+          { id: named('a'), digest: null, over: over(0) },
+          { id: named('b'), digest: null, over: over(1) },
+          { id: named('c'), digest: null, over: null },
+          { id: named('d'), digest: null, over: over(0) },
+        ]);
+        expect(result.copied.map(({ id }) => id)).toEqual([named('a')]);
+        expect([...result.kept].sort()).toEqual([named('b'), named('c'), named('d')]);
+        expect(await to.find({}, { sort: { _id: 1 } })).toEqual([
+          { _id: 'a', new: true },
+          { _id: 'b', old: 'b', newer: true },
+          { _id: 'c', old: 'c' },
+        ]);
+      });
+
+      it('are copied only while they have the digest that is asked for', async () => {
+        const from = await collectionWith([
+          { _id: 'a', n: 1 },
+          { _id: 'b', n: 1 },
+        ]);
+        const [a, b] = await digestsOf(from);
+        await from.updateOne({ _id: 'b' }, { $set: { n: 2 } });
+        const to = database.collection(fresh('c'));
+        const result = await from.copyTo(
+          to.name,
+          [a, b].flatMap((one) => (one === undefined ? [] : [{ ...one, over: null }])),
+        );
+        expect([result.copied.map(({ id }) => id), result.gone]).toEqual([[named('a')], [named('b')]]);
+      });
+
+      it('are refused where another has their unique key, and the rest is copied', async () => {
+        const from = await collectionWith(
+          [
+            { _id: 'a', v: 1 },
+            { _id: 'b', v: 2 },
+            { _id: 'c', v: 3 },
+          ],
+          [index],
+        );
+        const to = await collectionWith(
+          [
+            { _id: 'x', v: 1 },
+            { _id: 'y', v: 2 },
+            { _id: 'b', v: 9 },
+          ],
+          [index],
+        );
+        const there = (await to.digests({ ids: [named('b')] })).documents[0]?.digest ?? null;
+        const result = await from.copyTo(to.name, [
+          { id: named('a'), digest: null, over: null },
+          { id: named('b'), digest: null, over: there },
+          { id: named('c'), digest: null, over: null },
+        ]);
+        expect([result.copied.map(({ id }) => id), [...result.refused].sort()]).toEqual([
+          [named('c')],
+          [named('a'), named('b')],
+        ]);
+        expect(await to.count({})).toBe(4);
+      });
+
+      it('are removed while they are what they were', async () => {
+        const collection = await collectionWith([
+          { _id: 'a', n: 1 },
+          { _id: 'b', n: 1 },
+          { _id: 'c', n: 1 },
+        ]);
+        const [a, b] = await digestsOf(collection);
+        await collection.updateOne({ _id: 'b' }, { $set: { n: 2 } });
+        const wanted = [a, b].flatMap((one) => (one === undefined ? [] : [one]));
+        expect(await collection.deleteDigested(wanted)).toBe(1);
+        expect(await collection.deleteDigested(wanted)).toBe(0);
+        expect(ids(await collection.find({}, { sort: { _id: 1 } }))).toEqual(['b', 'c']);
+      });
+
+      it('have their indexes copied, once', async () => {
+        const from = await collectionWith([{ _id: 'a', v: 1 }], [index, { name: 'by_w', key: { w: -1, v: 1 } }]);
+        const to = database.collection(fresh('c'));
+        await database.copyIndexes(from.name, to.name);
+        await database.copyIndexes(from.name, to.name);
+        await to.insertOne({ _id: 'a', v: 1 });
+        expect(await refusal(() => to.insertOne({ _id: 'b', v: 1 }))).toBe('DuplicateKey');
+        expect(await refusal(() => to.ensureIndexes([{ name: 'by_w', key: { x: 1 } }]))).toBe('InvalidArgument');
+        expect(await refusal(() => database.copyIndexes(fresh('c'), to.name))).toBe('NamespaceNotFound');
+      });
+
+      it('are digested, copied and removed by a thousand at most', async () => {
+        const collection = await collectionWith([{ _id: 'a' }]);
+        const many = Array.from({ length: 1001 }, (_, n) => named(`${n}`));
+        expect(await refusal(() => collection.digests({ after: null, limit: 1001 }))).toBe('InvalidArgument');
+        expect(await refusal(() => collection.digests({ ids: many }))).toBe('InvalidArgument');
+        expect(await refusal(() => collection.digests({ ids: [] }))).toBe('InvalidArgument');
+        expect(await refusal(() => collection.copyTo('c', asTheyAre(many)))).toBe('InvalidArgument');
+        expect(await refusal(() => collection.deleteDigested(many.map((id) => ({ id, digest: '' }))))).toBe(
+          'InvalidArgument',
+        );
+      });
+    });
+
     it('answers a ping', async () => {
       await store.ping();
     });

@@ -1,3 +1,4 @@
+import type { WriteError } from 'mongodb';
 import {
   MongoBulkWriteError,
   MongoError,
@@ -15,6 +16,7 @@ export const MONGO_CODE = {
   duplicateKey: 11000,
   namespaceNotFound: 26,
   namespaceExists: 48,
+  badValue: 2,
   /** NotImplemented, CommandNotSupported, InvalidIndexSpecificationOption, CannotCreateIndex. */
   unsupported: [238, 115, 197, 67],
 } as const;
@@ -50,10 +52,20 @@ const MESSAGES: Readonly<Record<StoreErrorCode, string>> = {
   OutcomeUnknown: 'The database did not answer: it may have been done.',
 };
 
-const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections']);
+const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections', 'digestDocuments']);
 
 export const isCode = (error: unknown, ...codes: number[]): boolean =>
   error instanceof MongoServerError && typeof error.code === 'number' && codes.includes(error.code);
+
+/** What clashed of several inserts, each with its place in their list. @throws the error, when it is of another kind */
+export function clashesIn(error: unknown): WriteError[] {
+  if (!(error instanceof MongoBulkWriteError)) throw error;
+  const failures = Array.isArray(error.writeErrors) ? error.writeErrors : [error.writeErrors];
+  const concern = error.result.getWriteConcernError();
+  if (concern !== undefined || failures.length === 0) throw error;
+  if (failures.some(({ code }) => code !== MONGO_CODE.duplicateKey)) throw error;
+  return failures;
+}
 
 /** The index of a clash, from the server's message: the one place where every server names it. */
 export const duplicateIndex = (message: string | undefined): string =>

@@ -10,6 +10,8 @@ export type Predicate = { readonly sql: string; readonly params: readonly Bound[
 const EVERYTHING: Predicate = { sql: '1', params: [], exact: true };
 const UNDECIDED: Predicate = { sql: '1', params: [], exact: false };
 
+export const quoted = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;
+
 /** BSON's rank of an indexed field's type. Index definitions and queries share the text, or SQLite finds no index. */
 export const rankSql = (field: string): string =>
   `CASE json_type(document,'$."${field}"') WHEN 'integer' THEN ${RANK.number} WHEN 'real' THEN ${RANK.number}` +
