@@ -106,6 +106,7 @@ const schema = z.object({
   REQUIRE_VERIFIED_EMAIL: z.enum(['true', 'false'], 'is true or false').default('false'),
   LEASE_MS: integer(100, 600_000).default(30_000),
   QUARANTINE_MS: integer(100, 86_400_000).default(600_000),
+  COPY_WAIT_MS: integer(100, 60_000).default(3000),
   RECONCILE_MS: integer(100, 600_000).default(15_000),
 });
 
@@ -162,6 +163,8 @@ export type Config = {
   readonly leaseMs: number;
   /** How long a released collection name is kept from reuse: longer than any write can be in flight. */
   readonly quarantineMs: number;
+  /** How long a request waits for a copy of documents, and a round of the reconciler goes on with one. */
+  readonly copyWaitMs: number;
   /** Node and Bun: how often the process looks for what was left open. */
   readonly reconcileMs: number;
 };
@@ -252,6 +255,7 @@ export function parseConfig(environment: Environment): Config {
     retentionMs: variables.DELETE_RETENTION_DAYS * DAY_MS,
     leaseMs: variables.LEASE_MS,
     quarantineMs: variables.QUARANTINE_MS,
+    copyWaitMs: variables.COPY_WAIT_MS,
     reconcileMs: variables.RECONCILE_MS,
   };
 }

@@ -19,6 +19,9 @@ import { createStore } from './store/store.ts';
 
 const MINUTE = 60;
 
+/** What of a request's time it may wait for a copy of documents: the rest is for its answer. */
+const COPY_SHARE = 0.6;
+
 /** The name, in placements, of the one cluster there is. */
 const MAIN_CLUSTER = 'main';
 
@@ -50,8 +53,8 @@ export type Services = {
   prepare(): Promise<void>;
   /** Resolves when the service can serve. @throws {StoreError} */
   checkReady(): Promise<void>;
-  /** Ends what was left open by instances that died: see domain/organization/reconcile.ts. */
-  reconcile(scope: { thorough: boolean }): Promise<void>;
+  /** Ends what was left open by instances that died: see domain/organization/reconcile.ts. True: again at once. */
+  reconcile(scope: { thorough: boolean }): Promise<boolean>;
   close(): Promise<void>;
 };
 
@@ -86,6 +89,7 @@ export function createServices(config: Config, platform: Platform): Services {
       placement: { cluster: MAIN_CLUSTER, database: config.tenantsDatabase },
       leaseMs: config.leaseMs,
       quarantineMs: config.quarantineMs,
+      copyWaitMs: Math.min(config.copyWaitMs, config.storeTimeoutMs * COPY_SHARE),
       nameLeaseMs: config.nameLeaseMs,
       retentionMs: config.retentionMs,
       publicUrl: config.publicUrl,
@@ -115,7 +119,7 @@ export function createServices(config: Config, platform: Platform): Services {
     },
     reconcile: async (scope) => {
       await prepare();
-      await reconcile(context, scope);
+      return reconcile(context, scope);
     },
     close: () => store.close(),
   };

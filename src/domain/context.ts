@@ -58,6 +58,8 @@ export type Settings = {
   readonly leaseMs: number;
   /** How long a released collection name is kept from reuse, in milliseconds: longer than any write can be in flight. */
   readonly quarantineMs: number;
+  /** How long a request, or a round of the reconciler, goes on with a copy of documents, in milliseconds. */
+  readonly copyWaitMs: number;
   /** How long a name is kept for the organization that left it, in milliseconds; 0: it is free at once. */
   readonly nameLeaseMs: number;
   /** How long a deleted organization can be restored, in milliseconds; 0: nothing is kept. */

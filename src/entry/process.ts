@@ -55,6 +55,7 @@ Without MONGO_URI it runs on an embedded store in DATA_DIR. Its variables, and w
   LIMIT_MAIL          mails that an address asks for (20/600)
   LIMIT_REFRESH       refreshes of an address (600/60)
   TRUSTED_PROXIES     addresses and networks whose X-Forwarded-For counts (none)
+  COPY_WAIT_MS        how long a rename waits where documents are copied (3000)
   MAIL_FROM           who mail is from: an address, or Name <address>
   SMTP_URL            smtp://user:password@host:587 (mail is kept in DATA_DIR/outbox)
   MAIL_API_URL        instead: a provider's API in the form of Resend's POST /emails
@@ -155,13 +156,14 @@ function reconcileOnTimer(services: Services, intervalMs: number, log: Log): () 
   let ended = false;
   let rounds = 0;
   const run = async () => {
+    let again = false;
     try {
-      await services.reconcile({ thorough: rounds % ROUNDS_TO_THOROUGH === 0 });
+      again = await services.reconcile({ thorough: rounds % ROUNDS_TO_THOROUGH === 0 });
       rounds++;
     } catch (error) {
       log('warn', 'reconcile.failed', { error });
     }
-    if (!ended) timer = setTimeout(start, intervalMs);
+    if (!ended) timer = setTimeout(start, again ? 0 : intervalMs);
   };
   let round: Promise<void>;
   const start = () => {

@@ -28,6 +28,9 @@ type Bindings = Omit<Environment, 'SEND_EMAIL'> & {
 
 type Running = { readonly app: ReturnType<typeof createApp>; readonly services: Services };
 
+/** How long one run of the cron trigger goes on with copies of documents, in milliseconds: not into the next one. */
+const COPY_MS = 45_000;
+
 const log = createLog((line) => console.log(line));
 
 /** An isolate serves one environment, many requests: the service is made at the first. */
@@ -47,7 +50,9 @@ export default {
   /** The cron trigger of wrangler.toml: every minute, and every hour thoroughly. */
   async scheduled({ scheduledTime }: { scheduledTime: number }, env: Bindings): Promise<void> {
     const { services } = await run(env);
-    await services.reconcile({ thorough: new Date(scheduledTime).getUTCMinutes() === 0 });
+    const until = Date.now() + COPY_MS;
+    let thorough = new Date(scheduledTime).getUTCMinutes() === 0;
+    while ((await services.reconcile({ thorough })) && Date.now() < until) thorough = false;
   },
 };
 

@@ -33,6 +33,10 @@ export const metadata = z.object({
   organization_name: z.string(),
   collection_name: z.string(),
   status: z.enum(['active', 'renaming']),
+  progress: z
+    .object({ copied: z.int(), total: z.int() })
+    .optional()
+    .meta({ description: 'While the documents are copied to the collection of the new name.' }),
   created_at: timestamp,
   updated_at: timestamp,
 });

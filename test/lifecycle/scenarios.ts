@@ -96,6 +96,7 @@ export const removeBySignIn =
 export const sweepAll: Step = ({ context }) => reconcile(context, { thorough: true });
 
 export const RETENTION = { env: { DELETE_RETENTION_DAYS: '1' } } as const;
+const REFUSED = { refuseRename: true } as const;
 const NAME_LEASE = { env: { NAME_LEASE_DAYS: '1' } } as const;
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -144,6 +145,29 @@ export const SCENARIOS: readonly Scenario[] = [
           'another takes the old name': (instance) => create(instance, TARGET),
           'another takes the new name': (instance) => create(instance, 'Beta'),
           'a late writer brings the old collection back': writeLate(world, 'org_acme', 12),
+        },
+      };
+    },
+  },
+  {
+    name: 'rename by copying',
+    repeatable: true,
+    options: REFUSED,
+    open: async (world) => {
+      const { token } = await tenants(world);
+      return {
+        run: (instance) => update(instance, token, { new_organization_name: 'Beta' }),
+        spent: [token],
+        meanwhile: {
+          'it is renamed back': rename('Beta', TARGET, emailOf(TARGET)),
+          'it is deleted': removeBySignIn('Beta', emailOf(TARGET)),
+          'another takes the old name': (instance) => create(instance, TARGET),
+          'a late writer writes': writeLate(world, 'org_acme', 12),
+          'a writer that looks where it is writes there': async ({ context: { master } }) => {
+            const renamed = await master.organizations.count({ 'placement.collection': 'org_beta' });
+            const beta = master.database.collection('org_beta');
+            if (renamed > 0) await beta.updateOne({ _id: `${TARGET}-1` }, { $set: { shelf: 7 } });
+          },
         },
       };
     },
@@ -405,6 +429,19 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
   {
+    name: 'delete with retention where the server does not rename',
+    repeatable: true,
+    options: { ...RETENTION, ...REFUSED },
+    open: async (world) => {
+      const { token } = await tenants(world);
+      return {
+        run: (instance) => remove(instance, token, TARGET),
+        spent: [token],
+        meanwhile: { 'it is restored': (instance) => restore(instance, TARGET) },
+      };
+    },
+  },
+  {
     name: 'purge',
     options: RETENTION,
     open: async (world) => {
@@ -425,6 +462,30 @@ export const SCENARIOS: readonly Scenario[] = [
       await tenants(world);
       await rename(TARGET, 'Beta')(world.instance());
       await nearTheEnd(world);
+      await writeLate(world, 'org_acme', 12)(world.instance());
+      return {
+        run: sweepAll,
+        meanwhile: {
+          'it is renamed on': rename('Beta', 'Gamma', emailOf(TARGET)),
+          'it is deleted': removeBySignIn('Beta', emailOf(TARGET)),
+          'a late writer writes more': async ({ context }) => {
+            await context.master.database.collection('org_acme').insertOne({ _id: 'later', sku: 'later' });
+          },
+          'another wants the collection': anotherComes(world),
+        },
+      };
+    },
+  },
+  {
+    name: 'reconcile: late writes to the collection that one was copied from',
+    options: REFUSED,
+    open: async (world) => {
+      await tenants(world);
+      await rename(TARGET, 'Beta')(world.instance());
+      await nearTheEnd(world);
+      const old = world.database.collection('org_acme');
+      await old.updateOne({ _id: `${TARGET}-0` }, { $set: { shelf: 5 } });
+      await old.deleteOne({ _id: `${TARGET}-1` });
       await writeLate(world, 'org_acme', 12)(world.instance());
       return {
         run: sweepAll,

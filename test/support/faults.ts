@@ -67,7 +67,7 @@ export type FaultyOptions = {
   readonly refuseRename?: boolean;
 };
 
-const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections']);
+const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections', 'digestDocuments']);
 
 /** A view of a shared store for one instance, in which a fault can be planned. Closing it leaves the store open. */
 export function createFaultyExecutor(shared: Executor, { refuseRename = false }: FaultyOptions = {}): FaultyExecutor {
@@ -166,9 +166,11 @@ function hasChanged<O extends Op>(command: CommandOf<O>, result: Results[O]): bo
     case 'find':
     case 'count':
     case 'listCollections':
+    case 'digestDocuments':
       return false;
     case 'deleteOne':
     case 'deleteMany':
+    case 'deleteDocuments':
       return result !== 0;
     case 'updateOne':
     case 'replaceOne': {

@@ -49,6 +49,8 @@ export type Stage = {
 export type WorldOptions = {
   /** Variables of the configuration, beside those that every world has. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Whether the store refuses to rename here, whatever it does elsewhere. */
+  readonly refuseRename?: boolean;
 };
 
 /** Hashes at once and recognizably: what is tested here are protocols, not bcrypt. */
@@ -81,7 +83,12 @@ export async function createStage(shared: Executor, faulty: FaultyOptions = {}):
   };
 }
 
-function createWorld(shared: Executor, name: string, { env = {} }: WorldOptions, faulty: FaultyOptions): World {
+function createWorld(
+  shared: Executor,
+  name: string,
+  { env = {}, ...options }: WorldOptions,
+  faulty: FaultyOptions,
+): World {
   const config = parseConfig({
     MASTER_DB: name,
     LEASE_MS: String(LEASE_MS),
@@ -96,7 +103,7 @@ function createWorld(shared: Executor, name: string, { env = {} }: WorldOptions,
   };
 
   const instance = (): Instance => {
-    const executor = createFaultyExecutor(shared, faulty);
+    const executor = createFaultyExecutor(shared, { ...faulty, ...options });
     const services = createServices(config, {
       executor,
       hasher: plainHasher,

@@ -29,6 +29,8 @@ export type ClaimDocument = {
   readonly until: Date | null;
   /** For a collection: where it is. */
   readonly placement: Placement | null;
+  /** For `quarantined`: nothing is left to be moved from the collection, and it may be dropped. */
+  readonly drained: boolean;
   readonly created_at: Date;
 };
 
@@ -40,7 +42,7 @@ export const CLAIM_INDEXES: readonly Index[] = [
 
 export const nameClaimId = (key: string): string => `name:${key}`;
 
-const collectionClaimId = ({ cluster, database, collection }: Placement): string =>
+export const collectionClaimId = ({ cluster, database, collection }: Placement): string =>
   `collection:${cluster}/${database}/${collection}`;
 
 /** Whether nobody else may take what is claimed. `owner` is read after the claim; undefined when it is gone. */
@@ -97,6 +99,7 @@ async function claim(
     operation_id: operationId,
     state: 'held',
     until: null,
+    drained: false,
     created_at: context.clock(),
   };
   for (;;) {

@@ -8,7 +8,7 @@ import { persist } from '../persist.ts';
 import { claimedPlacements, releaseClaims } from './claims.ts';
 import { leaseFromNow } from './lifecycle.ts';
 import type { DeleteOperation, OrganizationDocument, Placement, Removed } from './organization.ts';
-import { asidePrefix, isErasing, trashName } from './organization.ts';
+import { asidePrefix, copyPrefix, isErasing, trashName } from './organization.ts';
 
 /**
  * What is kept of an organization that is gone, as the audit entry of its erasure: no name, no address, no document.
@@ -91,6 +91,7 @@ async function withAsides(context: Context, organizationId: string, held: readon
     const names = [
       ...(await tenants.listCollections(asidePrefix(organizationId))),
       ...(await tenants.listCollections(trashName(organizationId))),
+      ...(await tenants.listCollections(copyPrefix(organizationId))),
     ];
     placements.push(...names.map((collection) => ({ ...place, collection })));
   }

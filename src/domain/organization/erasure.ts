@@ -2,7 +2,7 @@ import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { claimedPlacements } from './claims.ts';
 import type { Removed } from './organization.ts';
-import { asidePrefix, trashName } from './organization.ts';
+import { asidePrefix, copyPrefix, trashName } from './organization.ts';
 
 export type ErasureReceipt = {
   organization_id: string;
@@ -30,6 +30,7 @@ export async function getErasure(context: Context, input: { organization_id: str
     ...(await claimedPlacements(context, erasure._id)).map(({ collection }) => collection),
     ...(await tenants.listCollections(asidePrefix(erasure._id))),
     ...(await tenants.listCollections(trashName(erasure._id))),
+    ...(await tenants.listCollections(copyPrefix(erasure._id))),
   ];
   const documents = await Promise.all(collections.map((name) => tenants.collection(name).count({})));
   return {

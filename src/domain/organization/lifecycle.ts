@@ -93,9 +93,14 @@ export async function whenEnded(
 
 /**
  * Carries on an operation whose lease has run out: a create that is not committed is rolled back, all else is finished.
+ * @param until how long a copy of documents goes on; left out, it gets one step further
  * @returns false when the lease still runs, or another instance took it first
  */
-export async function recoverStale(context: Context, organization: OrganizationDocument): Promise<boolean> {
+export async function recoverStale(
+  context: Context,
+  organization: OrganizationDocument,
+  until: Date = context.clock(),
+): Promise<boolean> {
   const { operation, lease_until, _id, version } = organization;
   if (operation === null || lease_until === null || lease_until > context.clock()) return false;
   const lease = { lease_until: leaseFromNow(context) };
@@ -111,7 +116,7 @@ export async function recoverStale(context: Context, organization: OrganizationD
   if (taken === undefined) return false;
   context.log('info', 'operation.recovered', { organization_id: _id, kind: operation.kind });
   try {
-    await carryOn(context, taken);
+    await carryOn(context, taken, until);
   } catch (error) {
     // Refused and rolled back: an answer to whoever asked for it, and to nobody else.
     if (!(error instanceof DomainError)) throw error;
@@ -119,14 +124,18 @@ export async function recoverStale(context: Context, organization: OrganizationD
   return true;
 }
 
-/** Carries on whatever operation is under way. */
-export async function carryOn(context: Context, organization: OrganizationDocument): Promise<void> {
+/** Carries on whatever operation is under way, a copy of documents until then. */
+export async function carryOn(
+  context: Context,
+  organization: OrganizationDocument,
+  until: Date = context.clock(),
+): Promise<void> {
   switch (organization.operation?.kind) {
     case 'create':
       await carryOnCreate(context, organization);
       break;
     case 'rename':
-      await carryOnRename(context, organization);
+      await carryOnRename(context, organization, until);
       break;
     case 'restore':
       await carryOnRestore(context, organization);

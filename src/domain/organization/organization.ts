@@ -26,6 +26,26 @@ export type AdminChange = {
   readonly audit: DueNotes;
 };
 
+/** How far a copy is: see copy.ts. What it needs to go on after any page, on any instance. */
+export type CopyProgress = {
+  readonly stage: 'preparing' | 'copying' | 'pruning' | 'summing' | 'verifying';
+  readonly pass: number;
+  /** What the stage goes on after; null at its start. */
+  readonly after: string | null;
+  readonly copied: number;
+  readonly total: number;
+  /** Changes that this pass has found, and the one before. */
+  readonly found: number;
+  readonly found_before: number | null;
+  /** Of the documents that the stage has seen. */
+  readonly sum: Checksum;
+  /** Of what was copied in all, once it was summed. */
+  readonly expected: Checksum | null;
+};
+
+/** A number of documents and, in hexadecimal, the sum of their digests modulo 2^256: the same in whatever order. */
+export type Checksum = { readonly count: number; readonly digests: string };
+
 export type Operation =
   | {
       readonly id: string;
@@ -37,10 +57,12 @@ export type Operation =
       readonly id: string;
       readonly kind: 'rename';
       /**
-       * `claiming`, and `changing` the admin: may still be rolled back. `moving`: rolls forward. `releasing`: committed,
-       * claims to let go.
+       * `claiming`, and `changing` the admin: may still be rolled back. `moving` and, where the server does not rename,
+       * `copying`: rolls forward. `releasing`: committed, claims to let go.
        */
-      readonly step: 'claiming' | 'changing' | 'moving' | 'releasing';
+      readonly step: 'claiming' | 'changing' | 'moving' | 'copying' | 'releasing';
+      /** How far the copy is, while `copying`. */
+      readonly copy: CopyProgress | null;
       readonly from: { readonly name: string; readonly key: string; readonly collection: string };
       readonly to: { readonly name: string; readonly key: string; readonly slug: string; readonly collection: string };
       readonly admin: AdminChange | null;
@@ -138,6 +160,12 @@ export const trashName = (organizationId: string): string => `${TRASH}${organiza
 /** How the names of what is put aside for an organization start. */
 export const asidePrefix = (organizationId: string): string => `${ASIDE}${organizationId}_`;
 
+/** How the names of collections start that say what was last copied from another one. */
+export const COPY = 'copy_';
+
+/** How the names of an organization's collections of what was last copied start; the name of the other one follows. */
+export const copyPrefix = (organizationId: string): string => `${COPY}${organizationId}_`;
+
 /** `key` is indexed for look-up only: claims alone decide who has a name. */
 export const ORGANIZATION_INDEXES: readonly Index[] = [
   { name: 'key', key: { key: 1 } },
@@ -154,6 +182,8 @@ export type OrganizationMetadata = {
   organization_name: string;
   collection_name: string;
   status: 'active' | 'renaming';
+  /** While the documents are copied to the collection of the new name: how many are, of how many. */
+  progress?: { copied: number; total: number };
   created_at: Date;
   updated_at: Date;
 };
@@ -163,6 +193,13 @@ export const organizationMetadata = (organization: OrganizationDocument): Organi
   organization_name: organization.name,
   collection_name: organization.placement.collection,
   status: organization.status === 'renaming' ? 'renaming' : 'active',
+  ...progressOf(organization),
   created_at: organization.created_at,
   updated_at: organization.updated_at,
 });
+
+function progressOf({ operation }: OrganizationDocument): Pick<OrganizationMetadata, 'progress'> {
+  if (operation?.kind !== 'rename' || operation.step !== 'copying' || operation.copy === null) return {};
+  const { copied, total } = operation.copy;
+  return { progress: { copied, total } };
+}

@@ -15,13 +15,15 @@ const PAGE = 200;
  * Brings everything that was left open to its end: operations whose lease has run out, collections that late writers
  * brought back, and what an instance paused past its lease left without an owner. Any number of instances may run it
  * at once, and any of them may die in it.
+ * @returns whether a copy of documents is under way that anyone may go on with at once
  * @param thorough look for leftovers of any age, not of the last while only: at start, and now and then
  */
-export async function reconcile(context: Context, { thorough }: { thorough: boolean }): Promise<void> {
+export async function reconcile(context: Context, { thorough }: { thorough: boolean }): Promise<boolean> {
   const { organizations, admins, claims, sessions, mails, idempotency, sign_in_failures, budgets } = context.master;
   const now = context.clock();
+  const until = new Date(now.getTime() + context.settings.copyWaitMs);
   await each(context, organizations, { lease_until: { $lt: now } }, (organization) =>
-    recoverStale(context, organization),
+    recoverStale(context, organization, until),
   );
   await each(context, claims, { state: 'quarantined' }, (claim) => sweep(context, claim));
   await clearAsides(context);
@@ -36,6 +38,8 @@ export async function reconcile(context: Context, { thorough }: { thorough: bool
   await budgets.deleteMany({ expires_at: { $lt: now } });
   await mails.deleteMany({ expires_at: { $lt: now } });
   await sendDueMails(context);
+  const left = { lease_until: { $lt: context.clock() }, 'operation.step': 'copying' };
+  return (await organizations.count(left, { limit: 1 })) > 0;
 }
 
 /** A process that was paused past its lease may have gone on with a step after others had cleared up behind it. */

@@ -6,6 +6,7 @@ import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { persist } from '../persist.ts';
 import { claimCollection, releaseClaims } from './claims.ts';
+import { copyOn } from './copying.ts';
 import { takeName } from './lifecycle.ts';
 import type { AdminChange, OrganizationDocument, RenameOperation } from './organization.ts';
 import { TENANT_INDEXES } from './organization.ts';
@@ -14,11 +15,16 @@ import { changedMeanwhile, nameTaken } from './refusals.ts';
 /**
  * Carries a rename on from whatever step its journal is at, until it is committed and its old claims are released, or
  * rolled back. Two instances may run it at once: each step changes the journal only from the step before.
- * @returns the organization as the rename left it
+ * @param until after this, a copy of the documents is left to others, with the operation still on the organization
+ * @returns the organization as the rename left it; or, while its documents are copied, as it is
  * @throws {DomainError} organization_name_taken, admin_email_taken, conflict: rolled back, nothing has changed;
  *   unavailable when another instance ended it and others have changed the organization since
  */
-export async function carryOnRename(context: Context, begun: OrganizationDocument): Promise<OrganizationDocument> {
+export async function carryOnRename(
+  context: Context,
+  begun: OrganizationDocument,
+  until: Date,
+): Promise<OrganizationDocument> {
   const operation = begun.operation;
   if (operation?.kind !== 'rename') throw changedMeanwhile();
   let organization: OrganizationDocument | undefined = begun;
@@ -35,15 +41,31 @@ export async function carryOnRename(context: Context, begun: OrganizationDocumen
       case 'moving':
         committed = await move(context, organization, current);
         break;
+      case 'copying': {
+        const copied = await copyOn(context, organization, current, until);
+        if (copied !== undefined) committed = await commit(context, copied, current);
+        break;
+      }
       case 'releasing':
         committed ??= organization;
         await release(context, organization, current);
         break;
     }
     organization = await context.master.organizations.findOne({ _id: begun._id });
+    // The time is up, or another instance is at it.
+    if (current.step === 'copying' && committed === undefined && isCopying(organization, operation))
+      return organization;
   }
   return committed ?? endedByOthers(begun, operation, organization);
 }
+
+const isCopying = (
+  organization: OrganizationDocument | undefined,
+  { id }: RenameOperation,
+): organization is OrganizationDocument =>
+  organization?.operation?.kind === 'rename' &&
+  organization.operation.id === id &&
+  organization.operation.step === 'copying';
 
 /** What became of a rename that is not under way any more, as far as it can be told. */
 function endedByOthers(
@@ -101,16 +123,30 @@ async function move(
     try {
       await persist(() => tenants.renameCollection(from, to));
     } catch (error) {
+      if (isStoreError(error, 'NotPermitted')) {
+        context.log('info', 'organization.rename.copies', { organization_id: organization._id });
+        await advance(context, organization, operation, { $set: { 'operation.step': 'copying' } });
+        return undefined;
+      }
       if (isStoreError(error, 'NamespaceNotFound')) await persist(() => tenants.createCollection(to, TENANT_INDEXES));
       else if (!isStoreError(error, 'NamespaceExists')) throw error;
     }
   }
+  return commit(context, organization, operation);
+}
+
+/** The commit point: from here the organization has its new name, and its documents are in the new collection. */
+function commit(
+  context: Context,
+  organization: OrganizationDocument,
+  operation: RenameOperation,
+): Promise<OrganizationDocument | undefined> {
   return advance(context, organization, operation, {
     $set: {
       name: operation.to.name,
       key: operation.to.key,
       slug: operation.to.slug,
-      'placement.collection': to,
+      'placement.collection': operation.to.collection,
       status: 'active',
       last_change: {
         kind: 'rename',
@@ -120,6 +156,7 @@ async function move(
       },
       updated_at: context.clock(),
       'operation.step': 'releasing',
+      'operation.copy': null,
     },
     $inc: { epoch: 1 },
   });
@@ -161,7 +198,13 @@ function advance(
 ): Promise<OrganizationDocument | undefined> {
   return persist(() =>
     context.master.organizations.findOneAndUpdate(
-      { _id: organization._id, 'operation.id': operation.id, 'operation.step': operation.step },
+      {
+        _id: organization._id,
+        'operation.id': operation.id,
+        'operation.step': operation.step,
+        // What was verified is as it was only while nobody else copies.
+        ...(operation.step === 'copying' && { lease_until: organization.lease_until }),
+      },
       { ...update, $inc: { version: 1, ...update.$inc } },
     ),
   );

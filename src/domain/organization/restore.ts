@@ -91,7 +91,9 @@ async function isBack(tenants: Database, trash: string, collection: string): Pro
     await persist(() => tenants.renameCollection(trash, collection));
   } catch (error) {
     if (isStoreError(error, 'NamespaceExists')) return false;
-    if (!isStoreError(error, 'NamespaceNotFound')) throw error;
+    // Where the server does not rename, it was never put aside.
+    const stayed = isStoreError(error, 'NotPermitted') && !(await tenants.listCollections(trash)).includes(trash);
+    if (!stayed && !isStoreError(error, 'NamespaceNotFound')) throw error;
   }
   return true;
 }

@@ -15,8 +15,8 @@ export async function retireOrganization(context: Context, organization: Organiz
     await persist(() => tenants.renameCollection(placement.collection, trashName(_id)));
   } catch (error) {
     // Not there: done by an earlier try. Both there: done, and a late writer brought the old one back; a restore or
-    // the purge deals with it.
-    if (!isStoreError(error, 'NamespaceNotFound', 'NamespaceExists')) throw error;
+    // the purge deals with it. Not permitted: it stays where it is, under its claim, which nobody else can take.
+    if (!isStoreError(error, 'NamespaceNotFound', 'NamespaceExists', 'NotPermitted')) throw error;
   }
   await persist(() => sessions.deleteMany({ organization_id: _id }));
   if (operation.audit !== null) await record(context, _id, operation.id, operation.audit);

@@ -13,13 +13,16 @@ import { invalidToken } from '../session/authenticate.ts';
 import { renewSession } from '../session/open-session.ts';
 import type { Tokens } from '../session/session.ts';
 import { currentEpoch } from '../session/session.ts';
-import { beginOperation, whenEnded, whenIdle } from './lifecycle.ts';
+import { beginOperation, recoverStale, whenEnded, whenIdle } from './lifecycle.ts';
 import type { OrganizationName } from './name.ts';
 import { organizationKey, parseOrganizationName } from './name.ts';
 import type { AdminChange, OrganizationDocument, OrganizationMetadata, RenameOperation } from './organization.ts';
 import { organizationMetadata, VISIBLE } from './organization.ts';
 import { changedMeanwhile } from './refusals.ts';
 import { carryOnRename, changeAdmin } from './rename.ts';
+
+/** How often a rename that another request or instance carries on is looked at, in milliseconds. */
+const FOLLOW_MS = 100;
 
 export type UpdateOrganizationInput = {
   /** The target: the token's own organization, also when left out. */
@@ -30,18 +33,36 @@ export type UpdateOrganizationInput = {
   current_password?: string | undefined;
 };
 
+/** The answer while the documents are still copied to the new collection: the organization as it is, and no tokens. */
+export type RenamingOrganization = OrganizationMetadata & { access_token?: never };
+
 /**
- * Renames the principal's organization and changes the admin's email and password: all of it or nothing.
+ * Renames the principal's organization and changes the admin's email and password: all of it or nothing. Where the
+ * server does not rename a collection, its documents are copied, and after a while without the caller.
  * @throws {DomainError} invalid_input, forbidden, reauthentication_required, organization_name_taken,
  *   admin_email_taken, operation_in_progress, conflict, too_many_requests, busy
  */
 export async function updateOrganization(
   context: Context,
   principal: Principal,
+  input: UpdateOrganizationInput & { new_organization_name?: undefined },
+): Promise<OrganizationMetadata & Tokens>;
+export async function updateOrganization(
+  context: Context,
+  principal: Principal,
   input: UpdateOrganizationInput,
-): Promise<OrganizationMetadata & Tokens> {
+): Promise<(OrganizationMetadata & Tokens) | RenamingOrganization>;
+export async function updateOrganization(
+  context: Context,
+  principal: Principal,
+  input: UpdateOrganizationInput,
+): Promise<(OrganizationMetadata & Tokens) | RenamingOrganization> {
   const { organization, admin, session } = principal;
   const newName = checkUpdate(context, principal, input);
+  const until = copyDeadline(context);
+  if (newName !== undefined && isAskedBy(principal.claims, organization, newName)) {
+    return followRename(context, principal.claims, input, until);
+  }
   const signedInAt = await signIn(context, principal, input);
   const operationId = context.newId();
   const change = await adminChange(context, operationId, principal, input);
@@ -51,7 +72,7 @@ export async function updateOrganization(
   let raised = 0;
   try {
     if (newName !== undefined && newName.name !== organization.name) {
-      updated = await rename(context, principal, operationId, newName, change);
+      updated = await rename(context, principal, operationId, newName, change, until);
       raised = 1;
     } else if (change !== null) {
       await whenNoOtherChanges(context, organization);
@@ -64,6 +85,7 @@ export async function updateOrganization(
     throw error;
   }
   sendSoon(context, mails);
+  if (isCopying(updated)) return followRename(context, principal.claims, input, until);
   // The old tokens have ended where something changed. The new ones are of the epochs that this change made: what another
   // change has ended meanwhile, another password say, does not begin anew.
   const changed = {
@@ -80,19 +102,21 @@ async function rename(
   operationId: string,
   newName: OrganizationName,
   change: AdminChange | null,
+  until: Date,
 ): Promise<OrganizationDocument> {
   const { collection } = organization.placement;
   const operation: RenameOperation = {
     id: operationId,
     kind: 'rename',
     step: 'claiming',
+    copy: null,
     from: { name: organization.name, key: organization.key, collection },
     to: { ...newName, collection },
     admin: change,
     asked_by: claims.jti,
     audit: noteOf(context, 'organization.renamed', { actor: admin._id, target: organization._id }),
   };
-  return carryOnRename(context, await beginOperation(context, organization, operation, { status: 'renaming' }));
+  return carryOnRename(context, await beginOperation(context, organization, operation, { status: 'renaming' }), until);
 }
 
 /**
@@ -129,22 +153,27 @@ export async function repeatUpdate(
   context: Context,
   claims: AccessClaims,
   input: UpdateOrganizationInput,
-): Promise<OrganizationMetadata & Tokens> {
+): Promise<(OrganizationMetadata & Tokens) | RenamingOrganization> {
   const { organizations, admins } = context.master;
   const found = await organizations.findOne({ _id: claims.org_id, status: { $in: VISIBLE } });
+  const newName =
+    input.new_organization_name === undefined
+      ? undefined
+      : parseOrganizationName(input.new_organization_name, 'new_organization_name');
   // The rename itself may be under way still, or left to others by an instance that died.
+  if (found !== undefined && newName !== undefined && isAskedBy(claims, found, newName)) {
+    return followRename(context, claims, input, copyDeadline(context));
+  }
   const organization = found && (await whenEnded(context, found));
   const admin = await admins.findOne({ _id: claims.admin_id, organization_id: claims.org_id });
-  if (organization === undefined || admin === undefined || input.new_organization_name === undefined) {
-    throw invalidToken();
-  }
+  if (organization === undefined || admin === undefined || newName === undefined) throw invalidToken();
   if (!VISIBLE.includes(organization.status)) throw invalidToken();
   const { last_change, name } = organization;
   const same =
     last_change?.kind === 'rename' &&
     last_change.asked_by === claims.jti &&
     currentEpoch({ organization, admin }) === claims.epoch + last_change.raised &&
-    parseOrganizationName(input.new_organization_name, 'new_organization_name').name === name &&
+    newName.name === name &&
     (last_change.raised === 2) === (input.email !== undefined || input.password !== undefined) &&
     (input.email ?? admin.email) === admin.email &&
     (input.password === undefined || (await context.passwords.verify(input.password, admin.password_hash)));
@@ -152,6 +181,36 @@ export async function repeatUpdate(
   const tokens = await renewSession(context, { organization, admin }, claims.sid, new Date(claims.auth_time * 1000));
   return { ...organizationMetadata(organization), ...tokens };
 }
+
+const isAskedBy = ({ jti }: AccessClaims, { operation }: OrganizationDocument, { name }: OrganizationName): boolean =>
+  operation?.kind === 'rename' && operation.asked_by === jti && operation.to.name === name;
+
+/** Until when a request that came now waits for a copy of documents. */
+const copyDeadline = ({ clock, settings }: Context): Date => new Date(clock().getTime() + settings.copyWaitMs);
+
+/** The answer to a rename that another request or instance carries on, or to one that is asked for again. */
+async function followRename(
+  context: Context,
+  claims: AccessClaims,
+  input: UpdateOrganizationInput,
+  until: Date,
+): Promise<(OrganizationMetadata & Tokens) | RenamingOrganization> {
+  for (;;) {
+    const current = await context.master.organizations.findOne({ _id: claims.org_id });
+    if (current === undefined) throw invalidToken();
+    if (current.operation?.kind !== 'rename' || current.operation.asked_by !== claims.jti) {
+      return repeatUpdate(context, claims, input);
+    }
+    if (context.clock() >= until) {
+      if (isCopying(current)) return organizationMetadata(current);
+      throw new DomainError('operation_in_progress', 'The change of this organization is under way. Try again.');
+    }
+    if (!(await recoverStale(context, current, until))) await context.wait(FOLLOW_MS);
+  }
+}
+
+const isCopying = ({ operation }: OrganizationDocument): boolean =>
+  operation?.kind === 'rename' && operation.step === 'copying';
 
 /**
  * Waits for a rename that may have changed the admin: until it is committed, what it did to the admin must stay to be

@@ -41,7 +41,8 @@ async function authenticateClaims(context: Context, claims: AccessClaims): Promi
 }
 
 /**
- * The principal of a token, or the claims alone of one that ended by the rename or delete that was asked for with it:
+ * The principal of a token, or the claims alone of one that ended by the rename or delete that was asked for with it,
+ * or by an admin's change that a rename under way began with:
  * whoever holds it may have lost the reply, and may ask for the same again.
  * @throws {DomainError} invalid_token for any other
  */

@@ -162,6 +162,10 @@ export function organizationRoutes(app: OpenAPIHono<Env>): void {
         'The organization as it is now; the tokens from before have ended. Or, with dry_run=true, what would change.',
         z.union([metadata.extend(tokens.shape), updatePreview]),
       ),
+      202: json(
+        'The documents are still copied, which goes on without the caller. The same request again gives 200 in the end.',
+        metadata,
+      ),
       ...problems(400, 401, 403, 409, 413, 415, 422, 429),
     },
   });
@@ -175,10 +179,10 @@ export function organizationRoutes(app: OpenAPIHono<Env>): void {
       spent === undefined
         ? await updateOrganization(c.get('context'), c.get('principal'), input)
         : await repeatUpdate(c.get('context'), spent, input);
-    return c.json(
-      { ...updated, created_at: updated.created_at.toISOString(), updated_at: updated.updated_at.toISOString() },
-      200,
-    );
+    const times = { created_at: updated.created_at.toISOString(), updated_at: updated.updated_at.toISOString() };
+    return updated.access_token === undefined
+      ? c.json({ ...updated, ...times }, 202)
+      : c.json({ ...updated, ...times }, 200);
   });
 
   const remove = createRoute({
