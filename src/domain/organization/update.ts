@@ -147,7 +147,7 @@ export function checkUpdate(
 /**
  * The answer to a rename that is asked for again with the token that did it, after its reply was lost.
  * @throws {DomainError} invalid_token when it was another change, or anything has ended that reply's tokens since;
- *   operation_in_progress
+ *   conflict when it was under way, and rolled back; operation_in_progress
  */
 export async function repeatUpdate(
   context: Context,
@@ -177,7 +177,8 @@ export async function repeatUpdate(
     (last_change.raised === 2) === (input.email !== undefined || input.password !== undefined) &&
     (input.email ?? admin.email) === admin.email &&
     (input.password === undefined || (await context.passwords.verify(input.password, admin.password_hash)));
-  if (!same) throw invalidToken();
+  // Where the token is in force still, the rename that was under way has been rolled back.
+  if (!same) throw currentEpoch({ organization, admin }) === claims.epoch ? changedMeanwhile() : invalidToken();
   const tokens = await renewSession(context, { organization, admin }, claims.sid, new Date(claims.auth_time * 1000));
   return { ...organizationMetadata(organization), ...tokens };
 }
