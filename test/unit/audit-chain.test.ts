@@ -267,6 +267,21 @@ describe('tampering in the database is found', () => {
     }
   });
 
+  test('an entry of the service’s own, from a time that was undone, in the place of a later one', async () => {
+    const { id, audit, audit_heads, at, head, remove, check, context, owner } = await withChain(3);
+    const early = await head();
+    await recordOne(context, owner);
+    const undone = await at(4);
+    await remove(4);
+    await audit_heads.replaceOne({ _id: id }, early);
+    await recordOne(context, owner);
+    await recordOne(context, owner);
+    expect((await check()).whole).toBe(true);
+    await remove(4);
+    await audit.insertOne(undone);
+    expect((await check()).broken).toEqual({ sequence: 5, fault: 'unlinked' });
+  });
+
   test('the end cut off with the head removed, though the log has gone on since', async () => {
     const { id, audit_heads, remove, check, context, owner } = await withChain(LENGTH);
     await remove(LENGTH);

@@ -16,7 +16,7 @@ import { logIn } from '../../src/domain/session/log-in.ts';
 import { logOut, logOutEverywhere } from '../../src/domain/session/log-out.ts';
 import { refreshSession } from '../../src/domain/session/refresh.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
-import type { Executor } from '../../src/store/port.ts';
+import type { CommandOf, Executor, Op, Update } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite.ts';
 import { createInstance, goneAt, ownerOf, principalOf, shuffled } from '../support/instance.ts';
 
@@ -212,6 +212,31 @@ describe('a change is in the log if it was made, and once, wherever the instance
       }
     }
   });
+});
+
+test('a change that comes while another is being recorded is in the log too, though its instance died', async () => {
+  const { executor, owner } = await newTenant({});
+  let second: Promise<unknown> | undefined;
+  const interrupted: Executor = {
+    ...executor,
+    execute: async <O extends Op>(command: CommandOf<O>) => {
+      const { op, update } = command as { op: Op; update?: Update };
+      if (second === undefined && op === 'updateOne' && update?.$unset?.['audit_due'] === true) {
+        // Its first call is the change itself.
+        const admin = { ...owner.admin, epoch: owner.admin.epoch + 1 };
+        second = logOutEverywhere(serving(goneAt(executor, 1, 'after')), { ...owner, admin }).catch(() => undefined);
+        await second;
+      }
+      return executor.execute<O>(command);
+    },
+  };
+  await logOutEverywhere(serving(interrupted), owner);
+  const context = later(executor, {}, HOUR);
+  await reconcile(context, { thorough: true });
+  const epoch = (await adminOf(context, owner))?.epoch;
+  const entries = await entriesOf(context, owner.organization._id);
+  const recorded = entries.filter(({ action }) => action === 'session.signed_out_everywhere').length;
+  expect([epoch, recorded]).toEqual([owner.admin.epoch + 2, 2]);
 });
 
 describe('what the log says', () => {
