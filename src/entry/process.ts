@@ -56,6 +56,11 @@ Without MONGO_URI it runs on an embedded store in DATA_DIR. Its variables, and w
   LIMIT_REFRESH       refreshes of an address (600/60)
   TRUSTED_PROXIES     addresses and networks whose X-Forwarded-For counts (none)
   COPY_WAIT_MS        how long a rename waits where documents are copied (3000)
+  NAME_LEASE_DAYS     how long a name that was left leads to the new one (0)
+  DELETE_RETENTION_DAYS  how long a deleted organization can be restored (0)
+  LEASE_MS            how long an operation belongs to its instance (30000)
+  QUARANTINE_MS       how long a released collection name rests (600000)
+  RECONCILE_MS        how often what was left open is looked for (15000)
   MAIL_FROM           who mail is from: an address, or Name <address>
   SMTP_URL            smtp://user:password@host:587 (mail is kept in DATA_DIR/outbox)
   MAIL_API_URL        instead: a provider's API in the form of Resend's POST /emails
