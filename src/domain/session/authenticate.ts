@@ -55,6 +55,8 @@ export async function authenticateOrRepeat(
   try {
     return { principal: await authenticateClaims(context, claims) };
   } catch (error) {
+    // A store that is away says nothing of the token.
+    if (!(error instanceof DomainError)) throw error;
     const { organizations, erasures } = context.master;
     const changed = await organizations.count({
       _id: claims.org_id,
