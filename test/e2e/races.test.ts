@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { MongoClient } from 'mongodb';
+import { MongoClient, ObjectId } from 'mongodb';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite.ts';
@@ -202,7 +203,8 @@ const afterRename = (tenant: SignedInTenant, { status, json }: Answer): SignedIn
 
 /** The tenants' collections, as a program beside the service sees them. */
 type TenantData = {
-  insert(collection: string, document: { _id: string; organization_id: string }): Promise<void>;
+  /** Writes a document of this organization. @returns its id */
+  insert(collection: string, organizationId: string): Promise<string>;
   collections(): Promise<string[]>;
   /** The ids of the documents in the collection that are of this organization. */
   idsOf(collection: string, organizationId: string): Promise<string[]>;
@@ -214,15 +216,17 @@ async function openTenantData(service: RunningService): Promise<TenantData> {
   if (service.store.kind === 'mongo') {
     const client = new MongoClient(service.store.uri);
     const database = client.db(service.masterDatabase);
-    const documents = (collection: string) => database.collection<{ _id: string; organization_id: string }>(collection);
+    const documents = (collection: string) =>
+      database.collection<{ _id: ObjectId; organization_id: string }>(collection);
     return {
-      insert: async (collection, document) => {
-        await documents(collection).insertOne(document);
+      insert: async (collection, organization_id) => {
+        const { insertedId } = await documents(collection).insertOne({ _id: new ObjectId(), organization_id });
+        return insertedId.toHexString();
       },
       collections: async () =>
         (await database.listCollections({}, { nameOnly: true }).toArray()).map(({ name }) => name),
       idsOf: async (collection, organization_id) =>
-        (await documents(collection).find({ organization_id }).toArray()).map(({ _id }) => _id),
+        (await documents(collection).find({ organization_id }).toArray()).map(({ _id }) => _id.toHexString()),
       count: (collection) => documents(collection).countDocuments(),
       close: () => client.close(),
     };
@@ -230,7 +234,11 @@ async function openTenantData(service: RunningService): Promise<TenantData> {
   const store = createStore(createSqliteExecutor(openSqliteFile(join(service.dataDirectory, 'tenantry.db'))));
   const database = store.database(service.masterDatabase);
   return {
-    insert: (collection, document) => database.collection(collection).insertOne(document),
+    insert: async (collection, organization_id) => {
+      const _id = randomUUID();
+      await database.collection(collection).insertOne({ _id, organization_id });
+      return _id;
+    },
     collections: () => database.listCollections(),
     idsOf: async (collection, organization_id) =>
       (await database.collection(collection).find({ organization_id })).map(({ _id }) => _id),
@@ -264,9 +272,7 @@ function startWriters(tenants: TenantData, callers: readonly Caller[], tenant: P
         const found = await caller.get(name);
         if (found.json.organization_id === tenant.organizationId) collection = found.json.collection_name;
       }
-      const _id = `${tenant.organizationId}-${writer}-${count}`;
-      await tenants.insert(collection, { _id, organization_id: tenant.organizationId });
-      acknowledged[writer]?.push(_id);
+      acknowledged[writer]?.push(await tenants.insert(collection, tenant.organizationId));
     }
   };
   const writing = Promise.all(acknowledged.map((_, writer) => write(writer)));

@@ -16,7 +16,8 @@
  *   not stop between the two for good.
  * - A login reads the organization and then its admin.
  * - A request whose token ended by the very change that it asks for is answered as the first one was.
- * - 409 `conflict` and `operation_in_progress` have no effect and may be answered at any time.
+ * - 409 `conflict` and `operation_in_progress` have no effect and may be answered at any time to a token that is good, or
+ *   that ended by the last change: what that one has left to do may be under way.
  * - 409 `organization_name_taken` may also be answered while another call that is under way has the name claimed,
  *   though that one may not have taken effect yet, or never will. A call that was itself answered so does not count:
  *   of callers who want the same free name, one gets it.
@@ -264,11 +265,9 @@ function authorize(
   isRepeat: () => boolean,
 ): Next[] {
   const code = call.reply?.code;
-  if (isGood(organization, token)) {
-    return code !== undefined && NO_EFFECT.includes(code)
-      ? done()
-      : at(`authorized: ${organization.organizationEpoch}`);
-  }
+  const isSpent = organization.lastChange?.jti === token.jti;
+  if (code !== undefined && NO_EFFECT.includes(code)) return isGood(organization, token) || isSpent ? done() : [];
+  if (isGood(organization, token)) return at(`authorized: ${organization.organizationEpoch}`);
   if (code === 'invalid_token') return at('refused');
   return code === 'ok' && isRepeat() ? done() : [];
 }

@@ -49,8 +49,8 @@ export type Scheduler = {
 
 const STEP_MS = 5;
 const LEAP_MS = 2500;
-/** Turns of the event loop without a step, after which a life must have been forgotten by whoever runs it. */
-const STUCK = 100_000;
+/** Real time without a step, in milliseconds, after which a life must have been forgotten by whoever runs it. */
+const STUCK_MS = 60_000;
 const never = new Promise<never>(() => {});
 
 type Body = Life & {
@@ -110,11 +110,13 @@ export function createScheduler(random: Random, weather: Weather): Scheduler {
   };
 
   const settled = async (): Promise<void> => {
-    for (let turns = 0; ; turns++) {
+    const start = performance.now();
+    for (;;) {
       await nextTurnOfLoop();
       const running = [...bodies].find(({ waiting }) => waiting === 0);
       if (running === undefined) return;
-      if (turns === STUCK) throw new Error(`${running.name} neither ends nor comes to its next step.`);
+      if (performance.now() - start > STUCK_MS)
+        throw new Error(`${running.name} neither ends nor comes to its next step.`);
     }
   };
 
