@@ -160,7 +160,6 @@ export const SCENARIOS: readonly Scenario[] = [
         spent: [token],
         meanwhile: {
           'it is renamed back': rename('Beta', TARGET, emailOf(TARGET)),
-          'it is deleted': removeBySignIn('Beta', emailOf(TARGET)),
           'another takes the old name': (instance) => create(instance, TARGET),
           'a late writer writes': writeLate(world, 'org_acme', 12),
           'a writer that looks where it is writes there': async ({ context: { master } }) => {
@@ -425,19 +424,6 @@ export const SCENARIOS: readonly Scenario[] = [
       return {
         run: (instance) => restore(instance, TARGET),
         meanwhile: { 'it is deleted again': removeBySignIn(TARGET) },
-      };
-    },
-  },
-  {
-    name: 'delete with retention where the server does not rename',
-    repeatable: true,
-    options: { ...RETENTION, ...REFUSED },
-    open: async (world) => {
-      const { token } = await tenants(world);
-      return {
-        run: (instance) => remove(instance, token, TARGET),
-        spent: [token],
-        meanwhile: { 'it is restored': (instance) => restore(instance, TARGET) },
       };
     },
   },

@@ -4,7 +4,7 @@ import type { Context } from '../context.ts';
 import { persist } from '../persist.ts';
 import { collectionCandidates } from './name.ts';
 import type { OrganizationDocument, Placement } from './organization.ts';
-import { isErasing, VISIBLE } from './organization.ts';
+import { baseName, isErasing, VISIBLE } from './organization.ts';
 
 /**
  * A claim says who has a name or a collection. Its `_id` is what is claimed, so that the store's own refusal of a
@@ -29,7 +29,12 @@ export type ClaimDocument = {
   readonly until: Date | null;
   /** For a collection: where it is. */
   readonly placement: Placement | null;
-  /** For `quarantined`: nothing is left to be moved from the collection, and it may be dropped. */
+  /**
+   * For `quarantined`: the collection that says what was last copied from this one, which is still there because the
+   * server does not rename; null: there is none.
+   */
+  readonly base: string | null;
+  /** Nothing is left to be moved from the collection, and it is about to be dropped. */
   readonly drained: boolean;
   readonly created_at: Date;
 };
@@ -42,7 +47,7 @@ export const CLAIM_INDEXES: readonly Index[] = [
 
 export const nameClaimId = (key: string): string => `name:${key}`;
 
-export const collectionClaimId = ({ cluster, database, collection }: Placement): string =>
+const collectionClaimId = ({ cluster, database, collection }: Placement): string =>
   `collection:${cluster}/${database}/${collection}`;
 
 /** Whether nobody else may take what is claimed. `owner` is read after the claim; undefined when it is gone. */
@@ -99,6 +104,7 @@ async function claim(
     operation_id: operationId,
     state: 'held',
     until: null,
+    base: null,
     drained: false,
     created_at: context.clock(),
   };
@@ -147,7 +153,9 @@ async function releaseClaim(
   const after = (ms: number) => new Date(context.clock().getTime() + ms);
   if (claim.kind === 'collection') {
     await persist(() =>
-      claims.updateOne(unchanged(claim), { $set: { state: 'quarantined', until: after(quarantineMs) } }),
+      claims.updateOne(unchanged(claim), {
+        $set: { state: 'quarantined', until: after(quarantineMs), base: baseOf(claim, owner) },
+      }),
     );
   } else if (nameLeaseMs > 0 && claim.state === 'held' && isNameLeftBy(claim, owner)) {
     await persist(() => claims.updateOne(unchanged(claim), { $set: { state: 'leased', until: after(nameLeaseMs) } }));
@@ -156,6 +164,14 @@ async function releaseClaim(
   } else {
     await persist(() => claims.deleteOne(unchanged(claim)));
   }
+}
+
+/** What says what was copied from the collection, when a committed rename of its organization copied it. */
+function baseOf({ placement }: ClaimDocument, owner: OrganizationDocument | undefined): string | null {
+  const operation = owner?.operation;
+  if (owner === undefined || operation?.kind !== 'rename' || operation.step !== 'releasing') return null;
+  const copied = operation.copy !== null && operation.from.collection === placement?.collection;
+  return copied ? baseName(owner._id, operation.id) : null;
 }
 
 /** Whether it is the name that a committed rename of its organization is from. */

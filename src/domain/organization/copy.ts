@@ -13,7 +13,7 @@ import type { Collection, Database } from '../../store/store.ts';
 import type { Context } from '../context.ts';
 import { persist } from '../persist.ts';
 import type { Checksum } from './organization.ts';
-import { copyPrefix, TENANT_INDEXES } from './organization.ts';
+import { TENANT_INDEXES } from './organization.ts';
 
 /** Documents of a page: few enough that one takes much less than a lease. */
 const PAGE = 500;
@@ -75,15 +75,11 @@ export type SumPage = { readonly next: string | null; readonly found: number; re
 
 export const NO_DOCUMENTS: Checksum = { count: 0, digests: '0' };
 
-export const baseName = (organizationId: string, from: string): string => `${copyPrefix(organizationId)}${from}`;
-
 export function openSides(
   tenants: Database,
-  organizationId: string,
-  { from, to }: { from: string; to: string },
+  { from, to, base }: { from: string; to: string; base: string },
   rest: Pick<CopySides, 'policy' | 'holds'>,
 ): CopySides {
-  const base = baseName(organizationId, from);
   return {
     tenants,
     from: tenants.collection(from),

@@ -17,6 +17,7 @@ import {
 } from './copy.ts';
 import { leaseFromNow } from './lifecycle.ts';
 import type { CopyProgress, OrganizationDocument, RenameOperation } from './organization.ts';
+import { baseName } from './organization.ts';
 
 /** Passes before the switch. What a busy writer has changed by then is brought over after it. */
 const PASSES = 20;
@@ -48,8 +49,12 @@ export async function copyOn(
   const { cluster, database } = organization.placement;
   const { organizations } = context.master;
   const copying = { _id: organization._id, 'operation.id': operation.id, 'operation.step': 'copying' };
-  const names = { from: operation.from.collection, to: operation.to.collection };
-  const sides = openSides(context.clusters(cluster).database(database), organization._id, names, {
+  const names = {
+    from: operation.from.collection,
+    to: operation.to.collection,
+    base: baseName(organization._id, operation.id),
+  };
+  const sides = openSides(context.clusters(cluster).database(database), names, {
     policy: 'mirror',
     holds: async () => (await organizations.count(copying)) > 0,
   });

@@ -61,7 +61,7 @@ export type Operation =
        * `copying`: rolls forward. `releasing`: committed, claims to let go.
        */
       readonly step: 'claiming' | 'changing' | 'moving' | 'copying' | 'releasing';
-      /** How far the copy is, while `copying`. */
+      /** How far the copy is, while `copying`; how far it came, after it; null where the collection was renamed. */
       readonly copy: CopyProgress | null;
       readonly from: { readonly name: string; readonly key: string; readonly collection: string };
       readonly to: { readonly name: string; readonly key: string; readonly slug: string; readonly collection: string };
@@ -163,8 +163,11 @@ export const asidePrefix = (organizationId: string): string => `${ASIDE}${organi
 /** How the names of collections start that say what was last copied from another one. */
 export const COPY = 'copy_';
 
-/** How the names of an organization's collections of what was last copied start; the name of the other one follows. */
+/** How the names of an organization's collections of what was last copied start. */
 export const copyPrefix = (organizationId: string): string => `${COPY}${organizationId}_`;
+
+/** The name of a collection of what was last copied: of its own for each copy, so that no other finds it by mistake. */
+export const baseName = (organizationId: string, id: string): string => `${copyPrefix(organizationId)}${id}`;
 
 /** `key` is indexed for look-up only: claims alone decide who has a name. */
 export const ORGANIZATION_INDEXES: readonly Index[] = [

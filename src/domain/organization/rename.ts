@@ -156,7 +156,6 @@ function commit(
       },
       updated_at: context.clock(),
       'operation.step': 'releasing',
-      'operation.copy': null,
     },
     $inc: { epoch: 1 },
   });

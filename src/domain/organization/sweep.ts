@@ -9,11 +9,10 @@ import type { Database } from '../../store/store.ts';
 import type { Context } from '../context.ts';
 import { persist } from '../persist.ts';
 import type { ClaimDocument } from './claims.ts';
-import { collectionClaimId } from './claims.ts';
 import type { CopyPage } from './copy.ts';
-import { baseName, copyPage, hasMoreNotes, openSides, prunePage, settleIntents } from './copy.ts';
+import { copyPage, hasMoreNotes, openSides, prunePage, settleIntents } from './copy.ts';
 import type { OrganizationDocument } from './organization.ts';
-import { ASIDE, asidePrefix, COPY, copyPrefix, isErasing, TRASH, VISIBLE } from './organization.ts';
+import { ASIDE, asidePrefix, baseName, COPY, isErasing, TRASH, VISIBLE } from './organization.ts';
 
 /** Documents moved at once. */
 const BATCH = 500;
@@ -32,23 +31,22 @@ export async function sweep(context: Context, claim: ClaimDocument): Promise<voi
   const tenants = context.clusters(cluster).database(database);
   const { organizations, claims } = context.master;
   const owner = await organizations.findOne({ _id: claim.organization_id });
-  const base = baseName(claim.organization_id, collection);
   const over = claim.until <= context.clock();
   if (!(await tenants.listCollections(collection)).includes(collection)) {
     if (!over) return;
-    await persist(() => tenants.dropCollection(base));
+    if (claim.base !== null) await dropBase(tenants, claim.base);
     await claims.deleteOne(asRead(claim));
     return;
   }
   const isGone = owner === undefined || isErasing(owner);
-  if (!isGone && (await tenants.listCollections(base)).includes(base)) {
-    const drained = claim.drained || ((await bringOver(context, tenants, claim, owner, collection)) && over);
-    if (drained) await drain(context, tenants, claim, collection);
+  if (!isGone && claim.base !== null) {
+    const sources = { tenants, from: collection, base: claim.base };
+    const drained = claim.drained || ((await bringOver(context, claim, owner, sources)) && over);
+    if (drained) await drain(context, claim, sources);
     return;
   }
-  const until = quarantineFromNow(context);
-  const { matched } = await claims.updateOne(asRead(claim), { $set: { until, drained: false } });
-  if (matched === 0) return;
+  const anew = await changeClaim(context, claim, {});
+  if (anew === undefined) return;
   if (isGone) {
     await persist(() => tenants.dropCollection(collection));
     return;
@@ -58,28 +56,44 @@ export async function sweep(context: Context, claim: ClaimDocument): Promise<voi
     await putAside(context, tenants, collection, claim.organization_id);
   } catch (error) {
     if (!isStoreError(error, 'NotPermitted')) throw error;
-    await persist(() => tenants.createCollection(base));
-    await bringOver(context, tenants, { ...claim, until, drained: false }, owner, collection);
+    const base = baseName(claim.organization_id, context.newId());
+    const copied = await changeClaim(context, anew, { base });
+    if (copied !== undefined) await bringOver(context, copied, owner, { tenants, from: collection, base });
   }
+}
+
+/** A collection to bring late writes over from, and what says what was copied from it. */
+type Sources = { readonly tenants: Database; readonly from: string; readonly base: string };
+
+/** Changes a claim that nobody has changed since it was read, and begins its quarantine anew. */
+async function changeClaim(
+  context: Context,
+  claim: ClaimDocument,
+  changes: Partial<Pick<ClaimDocument, 'base' | 'drained'>>,
+): Promise<ClaimDocument | undefined> {
+  const until = new Date(context.clock().getTime() + context.settings.quarantineMs);
+  const { matched } = await context.master.claims.updateOne(asRead(claim), { $set: { ...changes, until } });
+  return matched === 0 ? undefined : { ...claim, ...changes, until };
 }
 
 /** A claim that nobody has changed since. */
 const asRead = ({ _id, operation_id, until }: ClaimDocument) =>
   ({ _id, operation_id, state: 'quarantined', until }) as const;
 
-const quarantineFromNow = ({ clock, settings }: Context): Date => new Date(clock().getTime() + settings.quarantineMs);
-
 /**
- * Drops a released collection, and then what says what was copied from it. That nothing is left to be moved is
- * written down first: whoever looks for what was deleted from the collection looks there too.
+ * Drops a released collection, and then what says what was copied from it. That it is about to be dropped is written
+ * down first: whoever looks for what was deleted from the collection looks there too. That it was is written down
+ * next: what is there from then on was brought back.
  */
-async function drain(context: Context, tenants: Database, claim: ClaimDocument, collection: string): Promise<void> {
-  const drained = { drained: true, until: quarantineFromNow(context) };
-  const { matched } = await context.master.claims.updateOne(asRead(claim), { $set: drained });
-  if (matched === 0) return;
-  await persist(() => tenants.dropCollection(collection));
-  await persist(() => tenants.dropCollection(baseName(claim.organization_id, collection)));
+async function drain(context: Context, claim: ClaimDocument, { tenants, from, base }: Sources): Promise<void> {
+  const draining = await changeClaim(context, claim, { drained: true });
+  if (draining === undefined) return;
+  await persist(() => tenants.dropCollection(from));
+  await changeClaim(context, draining, { base: null, drained: false });
+  await dropBase(tenants, base);
 }
+
+const dropBase = (tenants: Database, base: string): Promise<void> => persist(() => tenants.dropCollection(base));
 
 /**
  * Brings what was written to a collection, since the tenant was copied from it, over to where the tenant is.
@@ -87,22 +101,21 @@ async function drain(context: Context, tenants: Database, claim: ClaimDocument, 
  */
 async function bringOver(
   context: Context,
-  tenants: Database,
   claim: ClaimDocument,
   owner: OrganizationDocument,
-  from: string,
+  { tenants, from, base }: Sources,
 ): Promise<boolean> {
   const { organizations, claims } = context.master;
   const to = owner.placement.collection;
   const settledHere = { _id: owner._id, status: { $in: VISIBLE }, operation: null, 'placement.collection': to };
   const sides = openSides(
     tenants,
-    owner._id,
-    { from, to },
+    { from, to, base },
     {
       policy: 'merge',
       holds: async () =>
-        (await claims.count({ ...asRead(claim), drained: false })) > 0 && (await organizations.count(settledHere)) > 0,
+        (await claims.count({ ...asRead(claim), base, drained: false })) > 0 &&
+        (await organizations.count(settledHere)) > 0,
     },
   );
   const total = { found: 0, conflicts: 0, refused: 0, noted: 0 };
@@ -152,10 +165,10 @@ export async function putAside(
 
 /**
  * Moves what was put aside to its organization, or drops it when that is gone. One that is kept aside as a whole
- * waits. What says what was copied goes with the claim of the collection that it was copied from.
+ * waits. What says what was copied, and is of no use to anyone any more, is dropped.
  */
 export async function clearAsides(context: Context): Promise<void> {
-  const { organizations, claims } = context.master;
+  const { organizations } = context.master;
   const { cluster, database } = context.settings.placement;
   const tenants = context.clusters(cluster).database(database);
   const names = [...(await tenants.listCollections(ASIDE)), ...(await tenants.listCollections(TRASH))];
@@ -176,11 +189,16 @@ export async function clearAsides(context: Context): Promise<void> {
     }
   }
   for (const name of await tenants.listCollections(COPY)) {
-    const organizationId = name.split('_')[1] ?? '';
-    const collection = name.slice(copyPrefix(organizationId).length);
-    const claim = { _id: collectionClaimId({ cluster, database, collection }), organization_id: organizationId };
-    if ((await claims.count(claim)) === 0) await persist(() => tenants.dropCollection(name));
+    if (!(await isInUse(context, name))) await dropBase(tenants, name);
   }
+}
+
+/** Whether a copy goes by this base, or the claim of the collection that was copied. An operation hands it to a claim. */
+async function isInUse(context: Context, base: string): Promise<boolean> {
+  const { organizations, claims } = context.master;
+  const [, organizationId = '', id = ''] = base.split('_');
+  if ((await organizations.count({ _id: organizationId, 'operation.id': id })) > 0) return true;
+  return (await claims.count({ organization_id: organizationId, base })) > 0;
 }
 
 /** Moves every document into the tenant's collection, as it is, never over one that is there. */
