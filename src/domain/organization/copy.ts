@@ -15,8 +15,11 @@ import { persist } from '../persist.ts';
 import type { Checksum } from './organization.ts';
 import { TENANT_INDEXES } from './organization.ts';
 
-/** Documents of a page: few enough that one takes much less than a lease. */
-const PAGE = 500;
+/** Documents of a page: few enough that one takes much less than a lease, and keeps nobody waiting who shares a thread. */
+const PAGE = 250;
+
+/** How long a copy lets others go first after every page, in milliseconds: an embedded store takes no turns itself. */
+const REST_MS = 5;
 
 /** The longest id that is one of the base as it is. */
 const NOTE_ID_LENGTH = 400;
@@ -202,6 +205,9 @@ export async function forgetCopies({ notes }: CopySides): Promise<void> {
 export async function hasMoreNotes({ notes }: CopySides, documents: number): Promise<boolean> {
   return (await notes.count({ _id: { $gt: AFTER_INTENTS } })) > documents;
 }
+
+/** Lets others go first, between two pages. */
+export const rest = (context: Context): Promise<void> => context.wait(REST_MS);
 
 export const addChecksums = (a: Checksum, b: Checksum): Checksum => ({
   count: a.count + b.count,

@@ -11,6 +11,7 @@ import {
   openSides,
   prepareCopy,
   prunePage,
+  rest,
   sameChecksum,
   sumPage,
   verifyPage,
@@ -75,6 +76,7 @@ export async function copyOn(
     );
     if (matched === 0 || over) return undefined;
     lease = renewed;
+    await rest(context);
   }
 }
 

@@ -10,12 +10,12 @@ import type { Context } from '../context.ts';
 import { persist } from '../persist.ts';
 import type { ClaimDocument } from './claims.ts';
 import type { CopyPage } from './copy.ts';
-import { copyPage, hasMoreNotes, openSides, prunePage, settleIntents } from './copy.ts';
+import { copyPage, hasMoreNotes, openSides, prunePage, rest, settleIntents } from './copy.ts';
 import type { OrganizationDocument } from './organization.ts';
 import { ASIDE, asidePrefix, baseName, COPY, isErasing, TRASH, VISIBLE } from './organization.ts';
 
 /** Documents moved at once. */
-const BATCH = 500;
+const BATCH = 250;
 
 /**
  * Looks after a released collection: what was brought back is put aside, under a name that no writer knows, for
@@ -130,6 +130,7 @@ async function bringOver(
     after = page.next;
     if (!(await sides.holds())) return false;
     if (after === null) break;
+    await rest(context);
   }
   if (await hasMoreNotes(sides, total.noted)) {
     for (let after: string | null = null; ; ) {
@@ -137,6 +138,7 @@ async function bringOver(
       total.found += page.found;
       after = page.next;
       if (after === null) break;
+      await rest(context);
     }
   }
   const { found, conflicts, refused } = total;
@@ -233,6 +235,7 @@ export async function moveBack(
     }
     after = page.next;
     if (after === null) break;
+    await rest(context);
   }
   if (conflicts + refused > 0) {
     // Refused: another document has its unique key. Neither may be lost, so this one waits for an operator.
