@@ -57,7 +57,7 @@ async function openSqlite(): Promise<Opened> {
 }
 
 async function openMongo(): Promise<Opened | undefined> {
-  const server = givenUri() === undefined ? await startMongo() : undefined;
+  const server = givenUri() === undefined ? await startMongo({ durable: true }) : undefined;
   const uri = givenUri() ?? server?.uri;
   if (uri === undefined) return undefined;
   const executor = createMongoExecutor({ uri, timeoutMs: TIMEOUT_MS });

@@ -76,7 +76,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   const { runtime, store, seed, progress } = options;
   const random = createRandom(seed);
   const started = performance.now();
-  const database = store === 'mongo' ? await startMongo() : undefined;
+  const database = store === 'mongo' ? await startMongo({ durable: true }) : undefined;
   if (store === 'mongo' && database === undefined) throw new Error('There is no MongoDB to kill: see above.');
   const services: RunningService[] = [];
   const violations: string[] = [];

@@ -181,7 +181,7 @@ describe.each(cells)('$runtime on $storeName', ({ runtime, store }) => {
   }
 
   const ownMongo = async (): Promise<WireServer> => {
-    const server = await startMongo();
+    const server = await startMongo({ durable: true });
     if (server === undefined) throw new Error('No MongoDB to kill: see the line above.');
     running.push(server);
     return server;

@@ -12,9 +12,15 @@ import { SCENARIOS } from './scenarios.ts';
 const MINUTE_MS = 60_000;
 const SHOWN = 3;
 
+/** What TEST_FAULTS asks for: every fault at every call, or every plain one (crash before, crash after, reply lost, unavailable). */
+const FORMS: Readonly<Record<string, Every>> = {
+  full: { plain: 1, other: 1 },
+  plain: { plain: 1, other: Number.POSITIVE_INFINITY },
+};
+
 /**
  * Every fault at every store call of every operation, on one store.
- * @param shortForm what is tried of it where TEST_FAULTS=full is not set
+ * @param shortForm what is tried of it where TEST_FAULTS does not ask for more
  */
 export function faultSuite(
   name: string,
@@ -22,7 +28,7 @@ export function faultSuite(
   shortForm: Every,
   options: FaultyOptions = {},
 ): void {
-  const every = process.env['TEST_FAULTS'] === 'full' ? { plain: 1, other: 1 } : shortForm;
+  const every = FORMS[process.env['TEST_FAULTS'] ?? ''] ?? shortForm;
   describe(`under faults, on ${name}`, () => {
     let stores: readonly Executor[];
     let stages: { readonly stage: Stage; readonly reference: Stage };

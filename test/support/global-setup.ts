@@ -13,7 +13,10 @@ declare module 'vitest' {
 /** Starts the servers that all test files of a run share; each file uses databases of its own. */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
   const given = givenUri();
-  const [mongo, ferret] = await Promise.all([given === undefined ? startMongo() : undefined, startFerret()]);
+  const [mongo, ferret] = await Promise.all([
+    given === undefined ? startMongo({ durable: false }) : undefined,
+    startFerret(),
+  ]);
   project.provide('secantusUri', given ?? mongo?.uri);
   project.provide('ferretUri', ferret?.uri);
   return async () => {

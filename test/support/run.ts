@@ -99,7 +99,7 @@ async function vitest(config: string, report: string): Promise<Counts> {
 }
 
 async function bun(suites: readonly string[], report: string): Promise<Counts> {
-  const server = givenUri() === undefined ? await startMongo() : undefined;
+  const server = givenUri() === undefined ? await startMongo({ durable: false }) : undefined;
   const uri = givenUri() ?? server?.uri;
   const args = ['test', '--timeout', '60000', '--reporter=junit', `--reporter-outfile=${report}`];
   const code = await run('bun', [...args, ...suites.map((suite) => `./${suite}`)], {

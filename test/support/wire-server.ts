@@ -43,12 +43,13 @@ export const givenUri = (): string | undefined =>
   process.env['TEST_MONGO_URI'] || process.env['MONGO_URI'] || undefined;
 
 /**
- * Starts a MongoDB of our own, which may be killed: a `mongod` on the PATH, else SecantusDB, installed when it is not
- * there. Undefined, after a loud line, when there is none; on CI that is an error.
+ * Starts a MongoDB of our own: a `mongod` on the PATH, else SecantusDB, installed when it is not there. Undefined, after
+ * a loud line, when there is none; on CI that is an error.
+ * @param durable whether what it acknowledged outlives a kill, which costs it half of its speed
  */
-export const startMongo = (): Promise<WireServer | undefined> =>
+export const startMongo = ({ durable }: { readonly durable: boolean }): Promise<WireServer | undefined> =>
   startOrSkip('MongoDB (a mongod on the PATH, or SecantusDB by python3 and pip)', async () =>
-    start(await mongoProgram()),
+    start(await mongoProgram(durable)),
   );
 
 /** Starts FerretDB, built when it is not there. Undefined, after a loud line, when that fails; on CI an error. */
@@ -66,7 +67,7 @@ async function startOrSkip(what: string, startServer: () => Promise<WireServer>)
   }
 }
 
-async function mongoProgram(): Promise<Program> {
+async function mongoProgram(durable: boolean): Promise<Program> {
   const mongod = await findOnPath('mongod');
   if (mongod !== undefined) {
     return {
@@ -82,7 +83,7 @@ async function mongoProgram(): Promise<Program> {
       String(port),
       '--storage-path',
       directory,
-      '--sync-on-commit',
+      ...(durable ? ['--sync-on-commit'] : []),
       '--enable-test-commands',
       '--log-level',
       'WARNING',
