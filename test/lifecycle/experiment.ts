@@ -46,7 +46,7 @@ const NOTHING: Traces = { ids: [], words: [] };
 export type Every = { readonly plain: number; readonly other: number };
 
 /** Faults of a single call, with nobody else around. */
-const PLAIN: readonly Fault[] = ['crash before', 'crash after', 'reply lost', 'unavailable'];
+const PLAIN: readonly Fault[] = ['crash before', 'crash after', 'reply lost'];
 
 /** Faults in which others get to work before the instance goes on. */
 const PAUSES: readonly Fault[] = ['pause', 'pause and crash'];

@@ -12,7 +12,7 @@ import { SCENARIOS } from './scenarios.ts';
 const MINUTE_MS = 60_000;
 const SHOWN = 3;
 
-/** What TEST_FAULTS asks for: every fault at every call, or every plain one (crash before, crash after, reply lost, unavailable). */
+/** What TEST_FAULTS asks for: every fault at every call, or every plain one (crash before, crash after, reply lost). */
 const FORMS: Readonly<Record<string, Every>> = {
   full: { plain: 1, other: 1 },
   plain: { plain: 1, other: Number.POSITIVE_INFINITY },
