@@ -1,51 +1,20 @@
-import type { AdminDocument } from './admin/admin.ts';
-import type { Context } from './context.ts';
+import type { AdminDocument } from './admin/schema.ts';
+import type { Needs } from './context.ts';
 import { DomainError } from './errors.ts';
+import type { Action } from './roles.ts';
+import { isPermitted, UNVERIFIED_MAY } from './roles.ts';
 
-/** What an admin can be to an organization, from the most to the least. */
-export const ROLES = ['owner', 'admin', 'viewer'] as const;
-
-export type Role = (typeof ROLES)[number];
-
-/** What can be done to an organization, beside what anyone may do. */
-export type Action =
-  /** Its name. */
-  | 'organization.update'
-  | 'organization.delete'
-  /** One's own account: who one is, one's sessions. */
-  | 'account.read'
-  /** One's own email and password, and ending one's sessions. */
-  | 'account.update'
-  /** Who its admins are, and who is invited. */
-  | 'admins.read'
-  /** Inviting, withdrawing, changing roles, removing. */
-  | 'admins.manage'
-  /** The audit log, with the addresses that admins came from. */
-  | 'audit.read';
-
-/** Who may do what. A route or a verb names an action; nothing else decides. */
-export const PERMISSIONS: Readonly<Record<Action, readonly Role[]>> = {
-  'organization.update': ['owner', 'admin'],
-  'organization.delete': ['owner'],
-  'account.read': ['owner', 'admin', 'viewer'],
-  'account.update': ['owner', 'admin', 'viewer'],
-  'admins.read': ['owner', 'admin', 'viewer'],
-  'admins.manage': ['owner'],
-  'audit.read': ['owner', 'admin'],
-};
-
-/** What an admin may do with an email that is not verified, where REQUIRE_VERIFIED_EMAIL asks for one that is. */
-export const UNVERIFIED_MAY: readonly Action[] = ['account.read', 'account.update', 'admins.read'];
-
-export const isPermitted = (role: Role, action: Action): boolean => PERMISSIONS[action].includes(role);
-
-/** The one refusal for what is not the caller's: the same whether its target exists or not. */
+/** The one refusal for another organization: the same whether it exists or not. */
 export const forbidden = (): DomainError =>
   new DomainError('forbidden', 'This token does not permit that. Sign in as an admin of the organization.');
 
+/** The refusal where the admin's role does not permit it. */
+const roleForbids = (): DomainError =>
+  new DomainError('forbidden', 'Your role does not permit that. Ask an owner of the organization.');
+
 /** @throws {DomainError} forbidden, unless the table permits it; email_not_verified where it has to be */
-export function authorize({ settings }: Context, admin: AdminDocument, action: Action): void {
-  if (!isPermitted(admin.role, action)) throw forbidden();
+export function authorize({ settings }: Needs<'settings'>, admin: AdminDocument, action: Action): void {
+  if (!isPermitted(admin.role, action)) throw roleForbids();
   if (!settings.requireVerifiedEmail || admin.email_verified || UNVERIFIED_MAY.includes(action)) return;
   throw new DomainError(
     'email_not_verified',

@@ -1,33 +1,11 @@
-import type { Collection, Database, Store } from '../store/store.ts';
-import type { AdminDocument } from './admin/admin.ts';
-import type { AuditEntry, AuditHead, Seals } from './audit/chain.ts';
-import type { SignInFailures } from './audit/sign-in-failures.ts';
-import type { Turns } from './audit/turns.ts';
-import type { IdempotencyDocument } from './idempotency/idempotency.ts';
-import type { MailDocument } from './mail/mail.ts';
-import type { Mailer } from './mail/mailer.ts';
-import type { ClaimDocument } from './organization/claims.ts';
-import type { ErasureDocument } from './organization/erase.ts';
-import type { OrganizationDocument } from './organization/organization.ts';
-import type { AccessTokens } from './session/access-token.ts';
-import type { SessionDocument } from './session/session.ts';
-import type { BudgetDocument, Limit, Remaining } from './throttle/budget.ts';
-
-/** The master database, by its collections. */
-export type Master = {
-  readonly database: Database;
-  readonly organizations: Collection<OrganizationDocument>;
-  readonly admins: Collection<AdminDocument>;
-  readonly claims: Collection<ClaimDocument>;
-  readonly sessions: Collection<SessionDocument>;
-  readonly erasures: Collection<ErasureDocument>;
-  readonly idempotency: Collection<IdempotencyDocument>;
-  readonly budgets: Collection<BudgetDocument>;
-  readonly audit: Collection<AuditEntry>;
-  readonly audit_heads: Collection<AuditHead>;
-  readonly sign_in_failures: Collection<SignInFailures>;
-  readonly mails: Collection<MailDocument>;
-};
+import type { Database } from '../store/store.ts';
+import type { AuditTails, Seals } from './audit/schema.ts';
+import type { Master } from './master.ts';
+import type { OrganizationDocument } from './organization/schema.ts';
+import type { Mailer } from './outbox/schema.ts';
+import type { Limits, Remaining } from './rate-limit/schema.ts';
+import type { AccessTokens } from './session/schema.ts';
+import type { Placement } from './tenant-data/schema.ts';
 
 /** Password hashing. `hash` and `verify` do the same work whatever they are given; over their bound they throw `busy`. */
 export type Passwords = {
@@ -56,10 +34,6 @@ export type Settings = {
   readonly placement: { readonly cluster: string; readonly database: string };
   /** How long an operation belongs to the instance that runs it, in milliseconds. */
   readonly leaseMs: number;
-  /** How long a released collection name is kept from reuse, in milliseconds: longer than any write can be in flight. */
-  readonly quarantineMs: number;
-  /** How long a request, or a round of the reconciler, goes on with a copy of documents, in milliseconds. */
-  readonly copyWaitMs: number;
   /** How long a name is kept for the organization that left it, in milliseconds; 0: it is free at once. */
   readonly nameLeaseMs: number;
   /** How long a deleted organization can be restored, in milliseconds; 0: nothing is kept. */
@@ -72,34 +46,40 @@ export type Settings = {
   readonly requireVerifiedEmail: boolean;
   /** How long a session lasts at most, and unused, in seconds. */
   readonly sessionSeconds: { readonly absolute: number; readonly idle: number };
-  /** How often what may be done; null: as often as one likes. See throttle/. */
-  readonly limits: Readonly<Record<'loginAddress' | 'loginAccount' | 'create' | 'mail' | 'refresh', Limit | null>>;
+  /** How often what may be done; null: as often as one likes. See rate-limit/. */
+  readonly limits: Limits;
 };
 
-/** What every verb of the domain works with. */
+/** What the domain works with. A verb takes the part of it that it uses: see {@link Needs}. */
 export type Context = {
   readonly request: RequestInfo;
   /** Hears what is left of each budget that the request draws on. */
   readonly noteBudget: (remaining: Remaining) => void;
   readonly master: Master;
-  /** The store of a cluster, by the name in a placement. */
-  readonly clusters: (cluster: string) => Store;
+  /** The database that a placement is in: the only way to tenants' collections. */
+  readonly tenants: (placement: Omit<Placement, 'collection'>) => Database;
   readonly passwords: Passwords;
   readonly tokens: AccessTokens;
   readonly mailer: Mailer;
   readonly clock: () => Date;
   /** A hash that only this service can make: for what must be recognized, and not read. */
   readonly keyedHash: (text: string) => string;
-  /** The seals of the audit log. */
   readonly seals: Seals;
-  /** Turns at writing to the audit log of an organization. */
-  readonly auditTurns: Turns;
+  readonly auditTails: AuditTails;
   /** Resolves after so many milliseconds. */
   readonly wait: (ms: number) => Promise<void>;
-  /** Runs it after the answer. Resolves when it has ended, and never rejects; the instance may die before. */
-  readonly later: (work: () => Promise<void>) => Promise<void>;
+  /**
+   * Runs work after the answer, with a context whose time is not the request's. Resolves when it has ended, and never
+   * rejects; the instance may die before.
+   */
+  readonly runInBackground: (work: (context: Context) => Promise<unknown>) => Promise<void>;
+  /** Goes on with the operation of an organization, whatever its kind: see operations.ts. */
+  readonly resume: (context: Context, organization: OrganizationDocument) => Promise<unknown>;
   /** A new id: time-ordered, unique (UUIDv7, RFC 9562). */
   readonly newId: () => string;
   readonly log: Log;
   readonly settings: Settings;
 };
+
+/** The part of the context that a function uses. */
+export type Needs<K extends keyof Context> = Pick<Context, K>;

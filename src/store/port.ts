@@ -55,39 +55,30 @@ export type Index = {
   readonly expireAfterSeconds?: number;
 };
 
-/** Documents one `find` returns at most, and one `insertMany` takes at most; the same for digests and copies. */
+/** Documents one `find` returns at most, one `insertMany` takes at most, and names one `listCollections` takes at most. */
 export const BATCH_LIMIT = 1000;
 
-/**
- * A stored document of whatever kind, known by two texts: its id as canonical Extended JSON, which may be of any type
- * that the store has, and a SHA-256 (hex) of its bytes as they are stored.
- */
-export type DocumentDigest = { readonly id: string; readonly digest: string };
-
-/** Which documents to digest: the ones after an id (null: from the start) in the order of the ids, or these. */
-export type DigestSelection =
-  | { readonly after: string | null; readonly limit: number }
-  | { readonly ids: readonly string[] };
-
-/** A document to copy. */
-export type CopyRequest = {
-  readonly id: string;
-  /** Copied only while it has this digest; null: as it is. */
-  readonly digest: string | null;
-  /** What it may replace: a document of its id with this digest; null: nothing, there must be none. */
-  readonly over: string | null;
+/** A collection that is there. */
+export type CollectionEntry = {
+  readonly name: string;
+  /**
+   * What tells this collection from any other of the same name, before or after it, and stays when it is renamed
+   * (MongoDB's UUID); null where the server does not say.
+   */
+  readonly id: string | null;
 };
 
 type In = { readonly database: string; readonly collection: string };
 
 /** Every operation of the port, as data. */
-export type Command =
+export type Operation =
   | { readonly op: 'ping' }
   | ({ readonly op: 'createCollection'; readonly indexes: readonly Index[] } & In)
   | ({ readonly op: 'ensureIndexes'; readonly indexes: readonly Index[] } & In)
   | ({ readonly op: 'renameCollection'; readonly to: string } & In)
+  | ({ readonly op: 'mergeCollection'; readonly to: string } & In)
   | ({ readonly op: 'dropCollection' } & In)
-  | { readonly op: 'listCollections'; readonly database: string; readonly prefix: string }
+  | { readonly op: 'listCollections'; readonly database: string; readonly names?: readonly string[] }
   | { readonly op: 'dropDatabase'; readonly database: string }
   | ({ readonly op: 'insertOne'; readonly document: Document } & In)
   | ({ readonly op: 'insertMany'; readonly documents: readonly Document[] } & In)
@@ -109,23 +100,23 @@ export type Command =
   | ({ readonly op: 'replaceOne'; readonly filter: Filter; readonly document: Document } & In)
   | ({ readonly op: 'deleteOne'; readonly filter: Filter } & In)
   | ({ readonly op: 'deleteMany'; readonly filter: Filter } & In)
-  | ({ readonly op: 'count'; readonly filter: Filter; readonly limit?: number } & In)
-  | ({ readonly op: 'digestDocuments'; readonly which: DigestSelection } & In)
-  | ({ readonly op: 'copyDocuments'; readonly to: string; readonly documents: readonly CopyRequest[] } & In)
-  | ({ readonly op: 'deleteDocuments'; readonly documents: readonly DocumentDigest[] } & In)
-  | ({ readonly op: 'copyIndexes'; readonly to: string } & In);
+  | ({ readonly op: 'count'; readonly filter: Filter; readonly limit?: number } & In);
+
+/** An operation, and how long it may take, in milliseconds; left out: as long as the adapter lets any. */
+export type Command = Operation & { readonly timeoutMs?: number };
 
 /** What each operation resolves to. */
 export type Results = {
   ping: null;
-  /** Also when it was there already: the indexes are ensured either way. */
-  createCollection: null;
+  /** Whether it may have been made by this call; false: it was there before. The indexes are ensured either way. */
+  createCollection: boolean;
   ensureIndexes: null;
   renameCollection: null;
+  mergeCollection: MergeResult;
   /** Also when it was not there. */
   dropCollection: null;
-  /** Names, in order of code points. */
-  listCollections: string[];
+  /** In order of names, by code points: all of them, or those of the given names that are there. */
+  listCollections: CollectionEntry[];
   dropDatabase: null;
   insertOne: null;
   insertMany: InsertManyResult;
@@ -135,37 +126,26 @@ export type Results = {
   replaceOne: UpdateResult;
   deleteOne: number;
   deleteMany: number;
+  /** With an empty filter and no limit: the store's own estimate, which costs the same however many there are. */
   count: number;
-  digestDocuments: DigestPage;
-  copyDocuments: CopyResult;
-  /** How many were removed: of these ids, and still of these digests. */
-  deleteDocuments: number;
-  /** Every index of the one, of whatever kind, is on the other, which is made when it is not there. */
-  copyIndexes: null;
 };
 
 export type Op = keyof Results;
 export type CommandOf<O extends Op> = Extract<Command, { op: O }>;
 
+/** Operations without an effect: when the reply is lost, nothing is unknown. */
+export const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections']);
+
 /** Documents are inserted independently of one another: one that clashes is reported, the others go in. */
 export type InsertManyResult = { inserted: number; duplicates: { _id: string; index: string }[] };
 
-/** Digests of up to `limit` documents, fewer when they are large; `next` is what to go on after, null at the end. */
-export type DigestPage = { documents: DocumentDigest[]; next: string | null };
-
-/** What became of each document that was to be copied, whole and byte for byte. */
-export type CopyResult = {
-  /** There now, as it was read, with its digest; also when it was there already. */
-  copied: DocumentDigest[];
-  /** Not copied: under its id is something else than what it may replace. */
-  kept: string[];
-  /** Not copied: another document has its key in a unique index, or the store's driver would bend it. */
-  refused: string[];
-  /** Not copied: it is not in the collection any more, or has another digest. */
-  gone: string[];
-};
-
 export type UpdateResult = { matched: number; upserted: boolean };
+
+/**
+ * How many documents of the one collection are not in the other, equal in every byte, after whatever was absent there
+ * was put in: their `_id`, or another unique key, is taken, or the other one's rules refuse them.
+ */
+export type MergeResult = { left: number };
 
 /** What an adapter is. */
 export interface Executor {
@@ -190,7 +170,7 @@ export type StoreErrorCode =
   | 'DocumentTooLarge'
   /** The command is outside the port's subset, or does not fit the stored document. A mistake of the caller. */
   | 'InvalidArgument'
-  /** The server refuses this operation here for good: a missing privilege, a sharded collection, no such command. */
+  /** The server refuses this operation here for good: a missing privilege, no such command, a bound on collections. */
   | 'NotPermitted'
   /** Nothing happened; try again later. */
   | 'Unavailable'

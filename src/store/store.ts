@@ -1,26 +1,26 @@
 import type {
-  CopyRequest,
-  CopyResult,
-  DigestPage,
-  DigestSelection,
+  CollectionEntry,
+  CommandOf,
   Document,
-  DocumentDigest,
   Executor,
   Filter,
   Index,
   InsertManyResult,
+  MergeResult,
+  Op,
+  Operation,
   Projection,
+  Results,
   Sort,
   Update,
   UpdateResult,
 } from './port.ts';
-import { BATCH_LIMIT } from './port.ts';
+import { BATCH_LIMIT, StoreError } from './port.ts';
 import {
   checkCollectionName,
   checkDatabaseName,
   checkDocument,
   checkFilter,
-  checkIds,
   checkIndexes,
   checkLimit,
   checkProjection,
@@ -28,188 +28,216 @@ import {
   checkUpdate,
 } from './subset.ts';
 
-/** A store of documents: the port's typed face, the same over every adapter. Every method may throw a StoreError. */
-export type Store = {
+/** The milliseconds that are left for what is under way; undefined: there is no bound but the adapter's own. */
+export type TimeLeft = () => number | undefined;
+
+type Run = <O extends Op>(operation: Extract<Operation, { op: O }>) => Promise<Results[O]>;
+
+export type FindOptions = {
+  readonly limit?: number;
+  readonly sort?: Sort | undefined;
+  readonly projection?: Projection | undefined;
+};
+
+/**
+ * A store of documents: the port's typed face, the same over every adapter. Every method may throw a StoreError. What
+ * is outside the port's subset is refused here, before the adapter.
+ */
+export class Store {
+  readonly #executor: Executor;
+  readonly #run: Run;
+
+  constructor(executor: Executor, timeLeft?: TimeLeft) {
+    this.#executor = executor;
+    this.#run = timeLeft === undefined ? (operation) => executor.execute(operation as never) : within(executor, timeLeft);
+  }
+
+  /** The same store, for work that has so much time: a call that would begin after that is Unavailable. */
+  within(timeLeft: TimeLeft): Store {
+    return new Store(this.#executor, timeLeft);
+  }
+
   /** Databases and collections are names only: nothing is made, and nothing is asked of the store. */
-  database(name: string): Database;
+  database(name: string): Database {
+    checkDatabaseName(name);
+    return new Database(this.#run, name);
+  }
+
   /** Resolves when the store answers. */
-  ping(): Promise<void>;
-  readonly limits: Executor['limits'];
-  close(): Promise<void>;
-};
+  async ping(): Promise<void> {
+    await this.#run({ op: 'ping' });
+  }
 
-export type Database = {
+  get limits(): Executor['limits'] {
+    return this.#executor.limits;
+  }
+
+  close(): Promise<void> {
+    return this.#executor.close();
+  }
+}
+
+const within =
+  (executor: Executor, timeLeft: TimeLeft): Run =>
+  async (operation) => {
+    const timeoutMs = timeLeft();
+    if (timeoutMs === undefined) return executor.execute(operation as never);
+    if (timeoutMs <= 0) throw new StoreError('Unavailable', 'The time for this is up.');
+    return executor.execute({ ...operation, timeoutMs } as unknown as CommandOf<never>);
+  };
+
+export class Database {
   readonly name: string;
-  collection<T extends Document = Document>(name: string): Collection<T>;
-  /** Makes the collection, or finds it made, and ensures its indexes. */
-  createCollection(name: string, indexes?: readonly Index[]): Promise<void>;
-  /** Renames, with documents and indexes, in one step. @throws NamespaceNotFound, NamespaceExists, NotPermitted */
-  renameCollection(from: string, to: string): Promise<void>;
-  /** Makes the collection `to`, or finds it made, with every index of `from`. @throws NamespaceNotFound, NotPermitted */
-  copyIndexes(from: string, to: string): Promise<void>;
-  /** Drops the collection, or finds it gone. */
-  dropCollection(name: string): Promise<void>;
-  /** Names of the collections that start with `prefix`, in order of code points. */
-  listCollections(prefix?: string): Promise<string[]>;
-  drop(): Promise<void>;
-};
+  readonly #run: Run;
 
-export type FindOptions = { limit?: number; sort?: Sort; projection?: Projection };
+  constructor(run: Run, name: string) {
+    this.#run = run;
+    this.name = name;
+  }
+
+  collection<T extends Document = Document>(name: string): Collection<T> {
+    checkCollectionName(name);
+    return new Collection<T>(this.#run, this.name, name);
+  }
+
+  /**
+   * Makes the collection, or finds it made, and ensures its indexes.
+   * @returns false when it was certainly there before
+   */
+  async createCollection(collection: string, indexes: readonly Index[] = []): Promise<boolean> {
+    checkCollectionName(collection);
+    checkIndexes(indexes);
+    return this.#run({ op: 'createCollection', database: this.name, collection, indexes });
+  }
+
+  /** Renames, with documents and indexes, in one step. @throws NamespaceNotFound, NamespaceExists, NotPermitted */
+  async renameCollection(collection: string, to: string): Promise<void> {
+    checkCollectionName(collection);
+    checkCollectionName(to);
+    await this.#run({ op: 'renameCollection', database: this.name, collection, to });
+  }
+
+  /**
+   * Puts into `to` every document of `collection` whose `_id` is not there, byte for byte and whatever its types, and
+   * every index and rule of `collection` that `to` lacks. `collection` stays as it is. May be cut off and repeated.
+   */
+  async mergeCollection(collection: string, to: string): Promise<MergeResult> {
+    checkCollectionName(collection);
+    checkCollectionName(to);
+    return this.#run({ op: 'mergeCollection', database: this.name, collection, to });
+  }
+
+  /** Drops the collection, or finds it gone. */
+  async dropCollection(collection: string): Promise<void> {
+    checkCollectionName(collection);
+    await this.#run({ op: 'dropCollection', database: this.name, collection });
+  }
+
+  /** The collections that are there, in order of names: all, or those of up to 1000 names. */
+  async listCollections(names?: readonly string[]): Promise<CollectionEntry[]> {
+    if (names === undefined) return this.#run({ op: 'listCollections', database: this.name });
+    if (names.length === 0) return [];
+    checkLimit(names.length);
+    names.forEach(checkCollectionName);
+    return this.#run({ op: 'listCollections', database: this.name, names });
+  }
+
+  async drop(): Promise<void> {
+    await this.#run({ op: 'dropDatabase', database: this.name });
+  }
+}
 
 /** A collection that is not there reads as an empty one, and is made by the first insert, as in MongoDB. */
-export type Collection<T extends Document = Document> = {
+export class Collection<T extends Document = Document> {
   readonly name: string;
+  readonly #run: Run;
+  readonly #in: { readonly database: string; readonly collection: string };
+
+  constructor(run: Run, database: string, name: string) {
+    this.#run = run;
+    this.name = name;
+    this.#in = { database, collection: name };
+  }
+
   /** @throws DuplicateKey, DocumentTooLarge */
-  insertOne(document: T): Promise<void>;
+  async insertOne(document: T): Promise<void> {
+    checkDocument(document);
+    await this.#run({ op: 'insertOne', ...this.#in, document });
+  }
+
   /** Inserts up to 1000 documents independently; those that clash are named in the result, not thrown. */
-  insertMany(documents: readonly T[]): Promise<InsertManyResult>;
-  findOne(filter: Filter, options?: Omit<FindOptions, 'limit'>): Promise<T | undefined>;
+  async insertMany(documents: readonly T[]): Promise<InsertManyResult> {
+    checkLimit(documents.length);
+    documents.forEach(checkDocument);
+    return this.#run({ op: 'insertMany', ...this.#in, documents });
+  }
+
+  async findOne(filter: Filter, options: Omit<FindOptions, 'limit'> = {}): Promise<T | undefined> {
+    return (await this.find(filter, { ...options, limit: 1 }))[0];
+  }
+
   /** At most `limit` documents (1000 when left out). Page by a filter on the sort's fields. */
-  find(filter: Filter, options?: FindOptions): Promise<T[]>;
-  /** An upsert's filter has an `_id` by equality. @throws DuplicateKey, DocumentTooLarge */
-  updateOne(filter: Filter, update: Update, options?: { upsert?: boolean }): Promise<UpdateResult>;
-  findOneAndUpdate(
-    filter: Filter,
-    update: Update,
-    options?: { upsert?: boolean; returnDocument?: 'before' | 'after' },
-  ): Promise<T | undefined>;
-  replaceOne(filter: Filter, document: T): Promise<UpdateResult>;
-  /** The number removed: 0 or 1. */
-  deleteOne(filter: Filter): Promise<number>;
-  deleteMany(filter: Filter): Promise<number>;
-  count(filter: Filter, options?: { limit?: number }): Promise<number>;
-  ensureIndexes(indexes: readonly Index[]): Promise<void>;
-  /** Ids and digests of documents that anyone wrote, of any type: those after an id, or up to 1000 by their ids. */
-  digests(which: DigestSelection): Promise<DigestPage>;
-  /** Copies up to 1000 documents, byte for byte, each as it may be: see {@link CopyRequest}. None crosses the port. */
-  copyTo(to: string, documents: readonly CopyRequest[]): Promise<CopyResult>;
-  /** Removes up to 1000 documents that still have these digests, and says how many. */
-  deleteDigested(documents: readonly DocumentDigest[]): Promise<number>;
-};
-
-/** Puts the typed face on an adapter. What is outside the port's subset is refused here, before the adapter. */
-export function createStore(executor: Executor): Store {
-  return {
-    database: (name) => createDatabase(executor, name),
-    ping: async () => {
-      await executor.execute({ op: 'ping' });
-    },
-    limits: executor.limits,
-    close: () => executor.close(),
-  };
-}
-
-function createDatabase(executor: Executor, database: string): Database {
-  checkDatabaseName(database);
-  return {
-    name: database,
-    collection: <T extends Document>(name: string) => createCollection<T>(executor, database, name),
-    createCollection: async (collection, indexes = []) => {
-      checkCollectionName(collection);
-      checkIndexes(indexes);
-      await executor.execute({ op: 'createCollection', database, collection, indexes });
-    },
-    renameCollection: async (collection, to) => {
-      checkCollectionName(collection);
-      checkCollectionName(to);
-      await executor.execute({ op: 'renameCollection', database, collection, to });
-    },
-    copyIndexes: async (collection, to) => {
-      checkCollectionName(collection);
-      checkCollectionName(to);
-      await executor.execute({ op: 'copyIndexes', database, collection, to });
-    },
-    dropCollection: async (collection) => {
-      checkCollectionName(collection);
-      await executor.execute({ op: 'dropCollection', database, collection });
-    },
-    listCollections: async (prefix = '') => {
-      if (prefix !== '') checkCollectionName(prefix);
-      return executor.execute({ op: 'listCollections', database, prefix });
-    },
-    drop: async () => {
-      await executor.execute({ op: 'dropDatabase', database });
-    },
-  };
-}
-
-function createCollection<T extends Document>(executor: Executor, database: string, collection: string): Collection<T> {
-  checkCollectionName(collection);
-  const find = async (filter: Filter, { limit = BATCH_LIMIT, sort, projection }: FindOptions = {}): Promise<T[]> => {
+  async find(filter: Filter, { limit = BATCH_LIMIT, sort, projection }: FindOptions = {}): Promise<T[]> {
     checkFilter(filter);
     checkLimit(limit);
     checkSort(sort);
     checkProjection(projection);
-    const found = await executor.execute({
+    const found = await this.#run({
       op: 'find',
-      database,
-      collection,
+      ...this.#in,
       filter,
       limit,
       ...(sort && { sort }),
       ...(projection && { projection }),
     });
     return found as T[];
-  };
+  }
 
-  return {
-    name: collection,
-    insertOne: async (document) => {
-      checkDocument(document);
-      await executor.execute({ op: 'insertOne', database, collection, document });
-    },
-    insertMany: async (documents) => {
-      checkLimit(documents.length);
-      documents.forEach(checkDocument);
-      return executor.execute({ op: 'insertMany', database, collection, documents });
-    },
-    findOne: async (filter, options) => (await find(filter, { ...options, limit: 1 }))[0],
-    find,
-    updateOne: async (filter, update, { upsert = false } = {}) => {
-      checkFilter(filter);
-      checkUpdate(update, filter, upsert);
-      return executor.execute({ op: 'updateOne', database, collection, filter, update, upsert });
-    },
-    findOneAndUpdate: async (filter, update, { upsert = false, returnDocument = 'after' } = {}) => {
-      checkFilter(filter);
-      checkUpdate(update, filter, upsert);
-      const command = { op: 'findOneAndUpdate', database, collection, filter, update, upsert, returnDocument } as const;
-      return ((await executor.execute(command)) as T | null) ?? undefined;
-    },
-    replaceOne: async (filter, document) => {
-      checkFilter(filter);
-      checkDocument(document);
-      return executor.execute({ op: 'replaceOne', database, collection, filter, document });
-    },
-    deleteOne: async (filter) => {
-      checkFilter(filter);
-      return executor.execute({ op: 'deleteOne', database, collection, filter });
-    },
-    deleteMany: async (filter) => {
-      checkFilter(filter);
-      return executor.execute({ op: 'deleteMany', database, collection, filter });
-    },
-    count: async (filter, { limit } = {}) => {
-      checkFilter(filter);
-      return executor.execute({ op: 'count', database, collection, filter, ...(limit !== undefined && { limit }) });
-    },
-    ensureIndexes: async (indexes) => {
-      checkIndexes(indexes);
-      await executor.execute({ op: 'ensureIndexes', database, collection, indexes });
-    },
-    digests: async (which) => {
-      if ('ids' in which) checkIds(which.ids);
-      else checkLimit(which.limit);
-      return executor.execute({ op: 'digestDocuments', database, collection, which });
-    },
-    copyTo: async (to, documents) => {
-      checkCollectionName(to);
-      checkIds(documents.map(({ id }) => id));
-      return executor.execute({ op: 'copyDocuments', database, collection, to, documents });
-    },
-    deleteDigested: async (documents) => {
-      checkIds(documents.map(({ id }) => id));
-      return executor.execute({ op: 'deleteDocuments', database, collection, documents });
-    },
-  };
+  /** An upsert's filter has an `_id` by equality. @throws DuplicateKey, DocumentTooLarge */
+  async updateOne(filter: Filter, update: Update, { upsert = false }: { upsert?: boolean } = {}): Promise<UpdateResult> {
+    checkFilter(filter);
+    checkUpdate(update, filter, upsert);
+    return this.#run({ op: 'updateOne', ...this.#in, filter, update, upsert });
+  }
+
+  async findOneAndUpdate(
+    filter: Filter,
+    update: Update,
+    { upsert = false, returnDocument = 'after' }: { upsert?: boolean; returnDocument?: 'before' | 'after' } = {},
+  ): Promise<T | undefined> {
+    checkFilter(filter);
+    checkUpdate(update, filter, upsert);
+    const found = await this.#run({ op: 'findOneAndUpdate', ...this.#in, filter, update, upsert, returnDocument });
+    return (found as T | null) ?? undefined;
+  }
+
+  async replaceOne(filter: Filter, document: T): Promise<UpdateResult> {
+    checkFilter(filter);
+    checkDocument(document);
+    return this.#run({ op: 'replaceOne', ...this.#in, filter, document });
+  }
+
+  /** The number removed: 0 or 1. */
+  async deleteOne(filter: Filter): Promise<number> {
+    checkFilter(filter);
+    return this.#run({ op: 'deleteOne', ...this.#in, filter });
+  }
+
+  async deleteMany(filter: Filter): Promise<number> {
+    checkFilter(filter);
+    return this.#run({ op: 'deleteMany', ...this.#in, filter });
+  }
+
+  /** With an empty filter and no limit: an estimate, which costs the same however many documents there are. */
+  async count(filter: Filter, { limit }: { limit?: number } = {}): Promise<number> {
+    checkFilter(filter);
+    return this.#run({ op: 'count', ...this.#in, filter, ...(limit !== undefined && { limit }) });
+  }
+
+  async ensureIndexes(indexes: readonly Index[]): Promise<void> {
+    checkIndexes(indexes);
+    await this.#run({ op: 'ensureIndexes', ...this.#in, indexes });
+  }
 }
+
+export const createStore = (executor: Executor): Store => new Store(executor);

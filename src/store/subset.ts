@@ -30,12 +30,6 @@ export function checkLimit(limit: number): void {
   if (!Number.isInteger(limit) || limit < 1 || limit > BATCH_LIMIT) refuse(`A batch is 1 to ${BATCH_LIMIT} documents.`);
 }
 
-/** A list of ids or digests, as many as a batch holds. */
-export function checkIds(ids: readonly unknown[]): void {
-  checkLimit(ids.length);
-  if (!ids.every((id) => typeof id === 'string' && id !== '')) refuse('An id is canonical Extended JSON.');
-}
-
 /** An id is a well-formed string of 1 to 512 bytes; every field name and value is one that all stores keep. */
 export function checkDocument(document: Document): void {
   const id: unknown = document._id;

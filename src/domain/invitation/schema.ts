@@ -1,6 +1,6 @@
-import type { Role } from '../authorization.ts';
 import { DomainError } from '../errors.ts';
-import type { MailDocument } from '../mail/mail.ts';
+import type { MailDocument } from '../outbox/schema.ts';
+import type { Role } from '../roles.ts';
 
 /** An open invitation, as the organization's admins see it. */
 export type InvitationView = { invitation_id: string; email: string; role: Role; created_at: Date; expires_at: Date };

@@ -1,5 +1,5 @@
 import type { Index } from '../../store/port.ts';
-import type { Role } from '../authorization.ts';
+import type { Role } from '../roles.ts';
 
 export type MailKind =
   /** Asks the receiver to show that the address is theirs. Brings a one-time token. */
@@ -50,8 +50,8 @@ export type MailDocument = {
 };
 
 export const MAIL_INDEXES: readonly Index[] = [
-  { name: 'organization_id', key: { organization_id: 1 } },
-  { name: 'admin_id', key: { admin_id: 1 } },
+  { name: 'organization_id_kind', key: { organization_id: 1, kind: 1 } },
+  { name: 'admin_id_kind', key: { admin_id: 1, kind: 1 } },
   { name: 'due_at', key: { due_at: 1 } },
   { name: 'expires_at', key: { expires_at: 1 }, expireAfterSeconds: 0 },
 ];
@@ -66,4 +66,23 @@ export const LIFETIME_MS: Readonly<Record<MailKind, number>> = {
   email_changed: 24 * 60 * MINUTE,
   password_changed: 24 * 60 * MINUTE,
   password_forgotten: 60 * MINUTE,
+};
+
+/** A mail as every mailer takes it. Who it is from is the mailer's affair. */
+export type Message = {
+  /** The same when it is sent again: receivers and providers may tell a repetition by it. */
+  readonly id: string;
+  readonly to: string;
+  readonly subject: string;
+  readonly text: string;
+  readonly html: string;
+};
+
+/** The port for mail. */
+export type Mailer = {
+  /**
+   * Hands one message over; resolves when the next one in line has taken it.
+   * @throws {MailError} and nothing else: see mailer.ts
+   */
+  send(message: Message): Promise<void>;
 };

@@ -1,7 +1,9 @@
 import type { Index } from '../../store/port.ts';
-import type { DueNotes } from '../audit/due.ts';
-import type { Role } from '../authorization.ts';
-import type { KnownAddresses } from '../throttle/sign-in.ts';
+import type { AuditNote, PendingAudit } from '../audit/schema.ts';
+import type { Role } from '../roles.ts';
+
+/** Addresses that an admin signed in from, as keyed hashes, with the time until which each is known. */
+export type KnownAddresses = { readonly [address: string]: Date };
 
 /** An admin as it is stored in the master database's `admins`. An admin belongs to one organization. */
 export type AdminDocument = {
@@ -10,20 +12,21 @@ export type AdminDocument = {
   readonly email: string;
   /** The address in lower case: what tells admins of an organization apart. */
   readonly email_key: string;
-  /** Whether the address has shown to be the admin's. */
+  /** Whether the address was shown to be the admin's. */
   readonly email_verified: boolean;
   readonly password_hash: string;
   readonly role: Role;
+  /** Raised by every write but those of `known_addresses` and of a stronger hash of the same password. */
   readonly version: number;
-  /** Raised by what must end the tokens issued so far: another email or password. */
+  /** Raised by what must end the tokens issued so far: another email, password or role, and logging out everywhere. */
   readonly epoch: number;
-  /** The operation that last changed this admin, so that carrying it on changes nothing twice. */
+  /** The change or operation that last changed this admin: it is made once, and the audit log must know of it. */
   readonly changed_by: string;
-  /** From where the admin signed in of late: see throttle/sign-in.ts. Changes without the version. */
   readonly known_addresses?: KnownAddresses;
-  /** Of what was changed and is not in the audit log yet, and since when; not there when all is. */
-  readonly audit_due?: DueNotes;
-  readonly audit_due_at?: Date;
+  /** What was changed and is not in the audit log yet; null when all is. */
+  readonly audit_pending: PendingAudit | null;
+  /** When what is pending is recorded by the reconciler at the latest; null when nothing is. */
+  readonly audit_due_at: Date | null;
   readonly created_at: Date;
   readonly updated_at: Date;
 };
@@ -32,9 +35,17 @@ export const ADMIN_INDEXES: readonly Index[] = [
   { name: 'organization_id_email_key', key: { organization_id: 1, email_key: 1 }, unique: true },
   { name: 'organization_id_role', key: { organization_id: 1, role: 1 } },
   { name: 'email_key', key: { email_key: 1 } },
-  { name: 'created_at', key: { created_at: 1 } },
   { name: 'audit_due_at', key: { audit_due_at: 1 } },
 ];
+
+/** A change of an admin: made once, of the version that it was made for. */
+export type AdminChange = {
+  readonly admin_id: string;
+  readonly version: number;
+  readonly set: { readonly [field: string]: string | boolean | Date };
+  /** What is recorded of it: the first one's `event_id` is the change's own id. */
+  readonly audit: readonly AuditNote[];
+};
 
 export const emailKey = (email: string): string => email.toLowerCase();
 

@@ -15,25 +15,6 @@ import { persist } from '../persist.ts';
 /** How long an answer is kept, in milliseconds. */
 const KEPT_MS = 24 * 60 * 60 * 1000;
 
-/** A key as it was used: by its keyed hash, so that neither it nor the request can be read here. */
-export type IdempotencyDocument = {
-  readonly _id: string;
-  readonly fingerprint: string;
-  /** The ids that the request's organization and admin have, made or not. */
-  readonly organization_id: string;
-  readonly admin_id: string;
-  /** The answer; null while the request is under way. */
-  readonly answer: CreateOrganizationResult | null;
-  /** While it is under way: until when it belongs to the instance that runs it. */
-  readonly lease_until: Date;
-  readonly expires_at: Date;
-};
-
-export const IDEMPOTENCY_INDEXES: readonly Index[] = [
-  { name: 'organization_id', key: { organization_id: 1 } },
-  { name: 'expires_at', key: { expires_at: 1 }, expireAfterSeconds: 0 },
-];
-
 /**
  * Creates an organization once for a key, however often it is asked to. Refusals are not kept: the key may be used
  * again after one.

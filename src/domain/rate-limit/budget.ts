@@ -8,31 +8,6 @@ import { isStoreError } from '../../store/port.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 
-/** So many attempts in so many seconds. */
-export type Limit = { readonly count: number; readonly seconds: number };
-
-/** What is left of a budget, as RateLimit headers tell it. */
-export type Remaining = {
-  readonly name: string;
-  readonly limit: Limit;
-  readonly left: number;
-  /** Seconds until the window ends. */
-  readonly seconds: number;
-};
-
-/** A budget's window. Its id is a keyed hash of whose it is: neither an address nor an account can be read here. */
-export type BudgetDocument = {
-  readonly _id: string;
-  readonly used: number;
-  /** How many windows before this one, each right after the other, were used up. */
-  readonly strikes: number;
-  readonly ends_at: Date;
-  /** When the strikes are forgotten. */
-  readonly expires_at: Date;
-};
-
-export const BUDGET_INDEXES: readonly Index[] = [{ name: 'expires_at', key: { expires_at: 1 }, expireAfterSeconds: 0 }];
-
 /** Whose budget it is, and how large. `limit` null: there is none, and every attempt is granted. */
 export type Budget = { readonly name: string; readonly owner: string; readonly limit: Limit | null };
 

@@ -1,21 +1,4 @@
-/** A mail as every mailer takes it. Who it is from is the mailer's affair. */
-export type Message = {
-  /** The same when it is sent again: receivers and providers may tell a repetition by it. */
-  readonly id: string;
-  readonly to: string;
-  readonly subject: string;
-  readonly text: string;
-  readonly html: string;
-};
-
-/** The port for mail. */
-export type Mailer = {
-  /**
-   * Hands one message over; resolves when the next one in line has taken it.
-   * @throws {MailError} and nothing else
-   */
-  send(message: Message): Promise<void>;
-};
+import type { Message } from './schema.ts';
 
 /** Why a message was not taken. Never holds an address, a token or what the other side said. */
 export class MailError extends Error {

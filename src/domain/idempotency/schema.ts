@@ -1,0 +1,27 @@
+import type { Index } from '../../store/port.ts';
+
+/** What a create answers, but for what the request says itself. */
+export type KeptAnswer = {
+  readonly organization_name: string;
+  readonly collection_name: string;
+  readonly created_at: Date;
+};
+
+/** A key as it was used: by its keyed hash, so that neither it nor the request can be read here. */
+export type IdempotencyDocument = {
+  readonly _id: string;
+  readonly fingerprint: string;
+  /** The ids that the request's organization and admin have, made or not. */
+  readonly organization_id: string;
+  readonly admin_id: string;
+  /** The answer; null while the request is under way. */
+  readonly answer: KeptAnswer | null;
+  /** While it is under way: until when it belongs to the instance that runs it. */
+  readonly lease_until: Date;
+  readonly expires_at: Date;
+};
+
+export const IDEMPOTENCY_INDEXES: readonly Index[] = [
+  { name: 'organization_id', key: { organization_id: 1 } },
+  { name: 'expires_at', key: { expires_at: 1 }, expireAfterSeconds: 0 },
+];
