@@ -1,9 +1,11 @@
-import { createMongoExecutor } from '../../src/store/mongo.ts';
+import { test } from 'vitest';
+import { createMongoExecutor } from '../../src/store/mongo/executor.ts';
 import { storeContract } from '../contract/store-contract.ts';
 
-const { TEST_MONGO_URI: uri } = process.env;
+const uri = process.env['TEST_MONGO_URI'] || process.env['TEST_SHARED_MONGO_URI'];
 
-// A server that could not be had was named, loudly, by test/support/run.ts.
-if (uri !== undefined) {
+if (uri === undefined || uri === '') {
+  test.skip('the MongoDB store, on Bun: this machine has no server', () => {});
+} else {
   storeContract('the MongoDB store, on Bun', async () => createMongoExecutor({ uri, timeoutMs: 10_000 }));
 }

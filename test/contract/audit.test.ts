@@ -17,11 +17,10 @@ const INSTANCES = 4;
 const mongo = (uri: string | undefined) =>
   uri === undefined ? undefined : () => createMongoExecutor({ uri, timeoutMs: 10_000 });
 
-/** The log's own promises, on every store: its chain rests on what a store refuses, and FerretDB refuses less. */
+/** The promises of the log, on every store: its chain rests on what a store refuses. */
 for (const [name, open] of [
   ['SQLite', () => createSqliteExecutor(openSqliteFile(':memory:'))],
   ['SecantusDB', mongo(inject('secantusUri'))],
-  ['FerretDB', mongo(inject('ferretUri'))],
 ] as const) {
   describe.skipIf(open === undefined)(`the audit log on ${name}`, () => {
     const withTenant = async (

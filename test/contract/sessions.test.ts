@@ -25,7 +25,6 @@ const PASSWORD = 'correct horse battery';
 const stores: Record<string, (() => Executor) | undefined> = {
   'the embedded store': () => createSqliteExecutor(openSqliteFile(':memory:')),
   SecantusDB: atUri(inject('secantusUri')),
-  FerretDB: atUri(inject('ferretUri')),
 };
 
 function atUri(uri: string | undefined): (() => Executor) | undefined {

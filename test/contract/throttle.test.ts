@@ -18,11 +18,10 @@ const PASSWORD = 'correct horse battery';
 const SECRET = randomBytes(32).toString('hex');
 const MINUTE_MS = 60_000;
 
-/** Two instances' connections to one store. FerretDB 1 is for one instance: both then share its connection. */
+/** The connections of two instances to one store. */
 const stores: Record<string, (() => [Executor, Executor]) | undefined> = {
   [EMBEDDED]: () => shared(createSqliteExecutor(openSqliteFile(':memory:'))),
   SecantusDB: atUri(inject('secantusUri'), (connect) => [connect(), connect()]),
-  FerretDB: atUri(inject('ferretUri'), (connect) => shared(connect())),
 };
 
 const shared = (executor: Executor): [Executor, Executor] => [executor, executor];

@@ -28,6 +28,4 @@ async function openFresh(): Promise<Executor> {
 }
 
 // A server that could not be had was named, loudly, by test/support/global-setup.ts.
-const ferretUri = inject('ferretUri');
 if (inject('secantusUri') !== undefined) faultSuite('SecantusDB', openFresh, SHORT_FORM);
-if (ferretUri !== undefined) faultSuite('FerretDB', async () => connect(ferretUri), SHORT_FORM);

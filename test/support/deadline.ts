@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
- * Asks again and again until the answer is there.
- * @param ask resolves to undefined, or throws, while there is none
- * @throws {Error} naming what was waited for and the last failure, after `ms`
+ * Calls a function again and again until it gives a value.
+ * @param ask gives undefined, or throws, while there is no value
+ * @throws {Error} after `ms`: it names what was waited for and has the last failure as its cause
  */
 export async function until<T>(
   what: string,
@@ -21,13 +21,13 @@ export async function until<T>(
       failure = error;
     }
     if (performance.now() > deadline) {
-      throw new Error(`Waited ${ms} ms in vain: ${what}`, failure === undefined ? {} : { cause: failure });
+      throw new Error(`Waited ${ms} ms without success: ${what}`, failure === undefined ? {} : { cause: failure });
     }
     await delay(every);
   }
 }
 
-/** Thrown by what `until` asks, when there is no use in asking again. */
+/** Thrown by the function that `until` calls, when another call cannot succeed. */
 export class GaveUp extends Error {
   override readonly name = 'GaveUp';
 }

@@ -11,7 +11,6 @@ const CACHE = join(REPOSITORY, '.test-servers');
 
 const SECANTUS = 'SecantusDB==0.7.0b3';
 const API_CHECKERS = ['schemathesis==4.32.5', 'openapi-spec-validator==0.9.0'];
-const FERRETDB = '1.24.2';
 
 const INSTALL_MS = 10 * 60_000;
 
@@ -20,15 +19,6 @@ export const installSecantus = (): Promise<string> => installPython('secantus', 
 
 /** The directory with schemathesis and openapi-spec-validator, installed likewise. */
 export const installApiCheckers = (): Promise<string> => installPython('api-checkers', API_CHECKERS, '');
-
-/** The FerretDB server's executable, built from the Go module beside this file. */
-export async function installFerret(): Promise<string> {
-  const binary = join(CACHE, `ferretdb-${FERRETDB}`);
-  await once(`ferretdb-${FERRETDB}`, `FerretDB ${FERRETDB} (go build, about 2 minutes)`, async () => {
-    await runToEnd('go', ['build', '-o', binary, '.'], { cwd: join(import.meta.dirname, 'ferretdb') });
-  });
-  return binary;
-}
 
 async function installPython(name: string, packages: readonly string[], executable: string): Promise<string> {
   const directory = join(CACHE, name);

@@ -1,19 +1,204 @@
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { installApiCheckers, installFerret, installSecantus, REPOSITORY } from './install.ts';
+import { installApiCheckers, REPOSITORY } from './install.ts';
+import type { RunningProcess } from './process.ts';
 import { startProcess } from './process.ts';
+import type { WireServer } from './wire-server.ts';
 import { givenUri, startMongo } from './wire-server.ts';
 
-type Counts = {
-  readonly passed: number;
-  readonly failed: number;
-  readonly skipped: number;
-  /** What failed, and why: said again at the end, where it is not lost among what passed. */
+/**
+ * Runs stages of the tests, and prints as its last line how many tests passed, failed and were skipped.
+ *
+ *     node test/support/run.ts check         types, lint, unit tests; no server, no Python
+ *     node test/support/run.ts check test    also the contracts, the HTTP suite and the README: `npm test`
+ *     node test/support/run.ts rest          what `npm test` leaves: `npm run test:all`
+ */
+
+type Counts = { readonly passed: number; readonly failed: number; readonly skipped: number };
+
+type Result = Counts & {
+  /** What failed and why. Printed again at the end of the run. */
   readonly failures: readonly string[];
+  /** How long each test file took, in milliseconds. */
+  readonly files: readonly { readonly file: string; readonly ms: number }[];
 };
 
-/** Of the report that vitest writes for programs. */
+/** A program of a stage. `read` counts its tests in the report that the program writes; without it, the exit code counts. */
+type Part = {
+  readonly name: string;
+  readonly program: string;
+  readonly args: (report: string) => readonly string[];
+  readonly read?: (report: string, succeeded: boolean) => Result;
+};
+
+type Stage = {
+  /** Groups run one after another, the parts of a group at the same time. */
+  readonly groups: readonly (readonly Part[])[];
+  readonly needsServer: boolean;
+};
+
+const BIN = join(REPOSITORY, 'node_modules/.bin');
+
+/** Test files and parts that take longer are named at the end, in milliseconds. */
+const SLOW_MS = 10_000;
+/** How long a part may be silent before a line says that it still runs, in milliseconds. */
+const SILENCE_MS = 30_000;
+
+const UNIT = 'test/unit/vitest.config.ts';
+const WORKERS = 'test/workers/vitest.config.ts';
+
+/** The files of the root configuration that `npm test` runs; `npm run test:all` runs the others. */
+const CORE = [
+  'test/contract',
+  ...['node-embedded', 'bun-embedded', 'workerd-embedded', 'node-secantus'].map((cell) => `test/http/${cell}.test.ts`),
+  'test/e2e/readme.test.ts',
+];
+
+const STAGES: Readonly<Record<string, Stage>> = {
+  check: {
+    needsServer: false,
+    groups: [
+      [
+        { name: 'typecheck', program: 'tsc', args: () => [] },
+        {
+          name: 'lint',
+          program: 'biome',
+          args: () => [
+            ...['check', '--error-on-warnings', '--vcs-enabled=true', '--vcs-client-kind=git'],
+            '--vcs-use-ignore-file=true',
+          ],
+        },
+        vitest('unit tests', UNIT),
+      ],
+    ],
+  },
+  test: {
+    needsServer: true,
+    groups: [
+      [vitest('contracts, HTTP and README', 'vitest.config.ts', CORE)],
+      [
+        vitest('contracts in workerd', WORKERS, ['--project', 'workerd, embedded']),
+        bun('contracts on Bun', 'test/bun/!(mongo).test.ts'),
+      ],
+    ],
+  },
+  rest: {
+    needsServer: true,
+    groups: [
+      [
+        vitest(
+          'the rest of the matrix, faults, races, histories, campaign, timing, mail, keys',
+          'vitest.config.ts',
+          CORE.flatMap((path) => ['--exclude', path.endsWith('.ts') ? path : `${path}/**`]),
+        ),
+      ],
+      [
+        vitest('contracts in workerd on SecantusDB', WORKERS, ['--project', 'workerd, SecantusDB']),
+        bun('contracts on Bun and SecantusDB', 'test/bun/mongo.test.ts'),
+      ],
+    ],
+  },
+};
+
+const running = new Set<RunningProcess>();
+
+async function main(names: readonly string[]): Promise<void> {
+  const stages = names.map((name) => [name, STAGES[name]] as const);
+  const unknown = stages.filter(([, stage]) => stage === undefined).map(([name]) => name);
+  if (names.length === 0 || unknown.length > 0) throw new RangeError(`Stages are: ${Object.keys(STAGES).join(', ')}.`);
+
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, async () => {
+      await Promise.all([...running].map((part) => part.kill(signal)));
+      process.exit(1);
+    });
+  }
+  const leftOut: string[] = [];
+  const results: Result[] = [];
+  // The installation goes on while the compiler and the linter work.
+  const server = stages.some(([, stage]) => stage?.needsServer) ? prepare(names, leftOut) : undefined;
+  try {
+    for (const [name, stage] of stages) {
+      const env = stage?.needsServer ? { TEST_SHARED_MONGO_URI: (await server)?.uri ?? '' } : {};
+      for (const group of stage?.groups ?? []) {
+        results.push(...(await Promise.all(group.map((part) => runPart(part, env, group.length === 1)))));
+      }
+      process.stdout.write(`stage ${name} has ended\n`);
+    }
+  } finally {
+    await (await server)?.stop();
+  }
+  print(results, leftOut);
+}
+
+/** Installs and starts what several parts share. */
+async function prepare(
+  names: readonly string[],
+  leftOut: string[],
+): Promise<Pick<WireServer, 'uri' | 'stop'> | undefined> {
+  const checkers = names.includes('rest') ? installApiCheckers().catch(() => undefined) : undefined;
+  const given = givenUri();
+  const server = given === undefined ? await startMongo({ durable: false }) : { uri: given, stop: async () => {} };
+  if (server === undefined) leftOut.push('every test on MongoDB: install python3 with pip, or set TEST_MONGO_URI');
+  await checkers;
+  return server;
+}
+
+async function runPart({ name, program, args, read }: Part, env: NodeJS.ProcessEnv, alone: boolean): Promise<Result> {
+  const directory = mkdtempSync(join(tmpdir(), 'tenantry-report-'));
+  const report = join(directory, 'report');
+  const started = performance.now();
+  let heard = started;
+  const part = startProcess(join(BIN, program), args(report), {
+    cwd: REPOSITORY,
+    env: { ...process.env, ...env },
+    onOutput: (text) => {
+      heard = performance.now();
+      if (alone) process.stdout.write(text);
+    },
+  });
+  running.add(part);
+  const pulse = setInterval(() => {
+    if (performance.now() - heard < SILENCE_MS) return;
+    heard = performance.now();
+    process.stdout.write(`... ${name}: running for ${seconds(heard - started)}\n`);
+  }, 1000);
+  const { code } = await part.exited;
+  clearInterval(pulse);
+  running.delete(part);
+  if (!alone) process.stdout.write(part.output());
+  const ms = performance.now() - started;
+  const succeeded = code === 0;
+  process.stdout.write(`${succeeded ? 'passed' : 'FAILED'}: ${name} (${seconds(ms)})\n`);
+  const whole: Result = {
+    passed: succeeded ? 1 : 0,
+    failed: succeeded ? 0 : 1,
+    skipped: 0,
+    failures: succeeded ? [] : [`${name}: see above`],
+    files: [],
+  };
+  const result = read !== undefined && existsSync(report) ? read(report, succeeded) : whole;
+  rmSync(directory, { recursive: true, force: true });
+  return { ...result, files: [...result.files, { file: `${name}, all together`, ms }] };
+}
+
+function print(results: readonly Result[], leftOut: readonly string[]): void {
+  const total = (count: keyof Counts) => results.reduce((sum, result) => sum + result[count], 0);
+  const slow = results.flatMap(({ files }) => files).filter(({ ms }) => ms > SLOW_MS);
+  if (slow.length > 0) process.stdout.write(`\nLonger than ${seconds(SLOW_MS)}:\n`);
+  for (const { file, ms } of slow.sort((a, b) => b.ms - a.ms)) {
+    process.stdout.write(`${seconds(ms).padStart(8)}  ${file}\n`);
+  }
+  for (const failure of results.flatMap(({ failures }) => failures)) process.stdout.write(`\nFAILED ${failure}\n`);
+  for (const what of leftOut) process.stdout.write(`\n!!! LEFT OUT: ${what}\n`);
+  if (total('failed') > 0 || total('passed') === 0) process.exitCode = 1;
+  process.stdout.write(`\n${total('passed')} passed, ${total('failed')} failed, ${total('skipped')} skipped\n`);
+}
+
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+
+/** The part of the report that is read here. */
 type VitestReport = {
   readonly numPassedTests: number;
   readonly numFailedTests: number;
@@ -22,6 +207,8 @@ type VitestReport = {
   readonly testResults: readonly {
     readonly name: string;
     readonly message: string;
+    readonly startTime: number;
+    readonly endTime: number;
     readonly assertionResults: readonly {
       readonly fullName: string;
       readonly status: string;
@@ -30,58 +217,19 @@ type VitestReport = {
   }[];
 };
 
-const BIN = join(REPOSITORY, 'node_modules/.bin');
-const WORKERS_CONFIG = 'test/workers/vitest.config.ts';
-const BUN_SUITES = 'test/bun/*.test.ts';
-
-/** Runs everything that must hold, and prints as its last line how much of it does. */
-async function runAll(): Promise<void> {
-  const reports = mkdtempSync(join(tmpdir(), 'tenantry-reports-'));
-  const [typecheck, lint] = await Promise.all([
-    check('typecheck', 'tsc', []),
-    check('lint', 'biome', [
-      'check',
-      '--error-on-warnings',
-      '--vcs-enabled=true',
-      '--vcs-client-kind=git',
-      '--vcs-use-ignore-file=true',
-    ]),
-    prepareServers(),
-  ]);
-  const counts = [typecheck, lint, await vitest('vitest.config.ts', join(reports, 'tests.json'))];
-  if (existsSync(join(REPOSITORY, WORKERS_CONFIG))) {
-    counts.push(await vitest(WORKERS_CONFIG, join(reports, 'workers.json')));
-  }
-  const bunSuites = globSync(BUN_SUITES, { cwd: REPOSITORY });
-  if (bunSuites.length > 0) counts.push(await bun(bunSuites, join(reports, 'bun.xml')));
-  rmSync(reports, { recursive: true, force: true });
-
-  const total = counts.reduce((sum, next) => ({
-    passed: sum.passed + next.passed,
-    failed: sum.failed + next.failed,
-    skipped: sum.skipped + next.skipped,
-    failures: [...sum.failures, ...next.failures],
-  }));
-  if (total.failed > 0 || total.passed === 0) process.exitCode = 1;
-  for (const failure of total.failures) process.stdout.write(`\nFAILED ${failure}\n`);
-  process.stdout.write(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
+function vitest(name: string, config: string, filters: readonly string[] = []): Part {
+  return {
+    name,
+    program: 'vitest',
+    args: (report) => [
+      ...['run', '--config', config, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+      ...filters,
+    ],
+    read: readVitest,
+  };
 }
 
-/** Installs what the tests want while the compiler and the linter work; what fails is told where it is used. */
-async function prepareServers(): Promise<void> {
-  await Promise.allSettled([installSecantus(), installFerret(), installApiCheckers()]);
-}
-
-async function check(name: string, program: string, args: readonly string[]): Promise<Counts> {
-  const code = await run(program, args);
-  process.stdout.write(`${code === 0 ? 'passed' : 'FAILED'}: ${name}\n`);
-  return code === 0 ? { passed: 1, failed: 0, skipped: 0, failures: [] } : broken(name);
-}
-
-async function vitest(config: string, report: string): Promise<Counts> {
-  const args = ['run', '--config', config, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const code = await run('vitest', args);
-  if (!existsSync(report)) return broken(`vitest with ${config}`);
+function readVitest(report: string, succeeded: boolean): Result {
   const result = JSON.parse(readFileSync(report, 'utf8')) as VitestReport;
   const failures = result.testResults.flatMap(({ name, message, assertionResults }) => {
     const file = relative(REPOSITORY, name);
@@ -92,38 +240,36 @@ async function vitest(config: string, report: string): Promise<Counts> {
   return {
     passed: result.numPassedTests,
     // A file that could not be loaded, or a hook that failed, has no test of its own to fail.
-    failed: Math.max(result.numFailedTests, code === 0 ? 0 : 1),
+    failed: Math.max(result.numFailedTests, succeeded ? 0 : 1),
     skipped: result.numPendingTests + result.numTodoTests,
-    failures,
+    failures: succeeded || failures.length > 0 ? failures : ['vitest: see above'],
+    files: result.testResults.map(({ name, startTime, endTime }) => ({
+      file: relative(REPOSITORY, name),
+      ms: endTime - startTime,
+    })),
   };
 }
 
-async function bun(suites: readonly string[], report: string): Promise<Counts> {
-  const server = givenUri() === undefined ? await startMongo({ durable: false }) : undefined;
-  const uri = givenUri() ?? server?.uri;
-  const args = ['test', '--timeout', '60000', '--reporter=junit', `--reporter-outfile=${report}`];
-  const code = await run('bun', [...args, ...suites.map((suite) => `./${suite}`)], {
-    ...(uri !== undefined && { TEST_MONGO_URI: uri }),
-  });
-  await server?.stop();
-  if (!existsSync(report)) return broken('bun test');
+function bun(name: string, pattern: string): Part {
+  const suites = globSync(pattern, { cwd: REPOSITORY }).map((suite) => `./${suite}`);
+  return {
+    name,
+    program: 'bun',
+    args: (report) => ['test', '--timeout', '60000', '--reporter=junit', `--reporter-outfile=${report}`, ...suites],
+    read: readJunit,
+  };
+}
+
+function readJunit(report: string, succeeded: boolean): Result {
   const total = /<testsuites\b[^>]*>/.exec(readFileSync(report, 'utf8'))?.[0] ?? '';
   const count = (name: string) => Number(new RegExp(`\\b${name}="(\\d+)"`).exec(total)?.[1] ?? 0);
-  const failed = Math.max(count('failures'), code === 0 ? 0 : 1);
-  const passed = count('tests') - count('failures') - count('skipped');
-  return { passed, failed, skipped: count('skipped'), failures: failed > 0 ? ['bun test: see above'] : [] };
+  return {
+    passed: count('tests') - count('failures') - count('skipped'),
+    failed: Math.max(count('failures'), succeeded ? 0 : 1),
+    skipped: count('skipped'),
+    failures: succeeded ? [] : ['bun test: see above'],
+    files: [],
+  };
 }
 
-const broken = (name: string): Counts => ({ passed: 0, failed: 1, skipped: 0, failures: [`${name}: see above`] });
-
-async function run(program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> {
-  const running = startProcess(join(BIN, program), args, {
-    cwd: REPOSITORY,
-    env: { ...process.env, ...env },
-    onOutput: (text) => process.stdout.write(text),
-  });
-  const { code } = await running.exited;
-  return code ?? 1;
-}
-
-await runAll();
+await main(process.argv.slice(2));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { MongoClient } from 'mongodb';
 import { GaveUp, until } from './deadline.ts';
 import { freePort } from './free-port.ts';
-import { findOnPath, installFerret, installSecantus } from './install.ts';
+import { findOnPath, installSecantus } from './install.ts';
 import type { RunningProcess } from './process.ts';
 import { startProcess } from './process.ts';
 
@@ -30,39 +30,39 @@ export type WireServer = {
 type Program = {
   readonly command: string;
   readonly args: (port: number, directory: string) => readonly string[];
-  /** What follows the address in the URI. */
-  readonly options: string;
   /** Done before it is killed, so that the kill shows what the service does, and not what a stand-in cannot. */
   readonly beforeKill?: (uri: string, isFirst: boolean) => Promise<void>;
 };
 
 const START_MS = 60_000;
 
-/** The server that whoever runs the tests gave, if any. */
+/** The address of a MongoDB that the caller of the tests provides, if any. */
 export const givenUri = (): string | undefined =>
   process.env['TEST_MONGO_URI'] || process.env['MONGO_URI'] || undefined;
 
 /**
- * Starts a MongoDB of our own: a `mongod` on the PATH, else SecantusDB, installed when it is not there. Undefined, after
- * a loud line, when there is none; on CI that is an error.
- * @param durable whether what it acknowledged outlives a kill, which costs it half of its speed
+ * The server that test/support/run.ts started for all parts of its run; without `uri` where this machine has none.
+ * Undefined: test/support/run.ts does not run.
  */
-export const startMongo = ({ durable }: { readonly durable: boolean }): Promise<WireServer | undefined> =>
-  startOrSkip('MongoDB (a mongod on the PATH, or SecantusDB by python3 and pip)', async () =>
-    start(await mongoProgram(durable)),
-  );
+export function sharedServer(): { readonly uri: string | undefined } | undefined {
+  const uri = process.env['TEST_SHARED_MONGO_URI'];
+  return uri === undefined ? undefined : { uri: uri || undefined };
+}
 
-/** Starts FerretDB, built when it is not there. Undefined, after a loud line, when that fails; on CI an error. */
-export const startFerret = (): Promise<WireServer | undefined> =>
-  startOrSkip('FerretDB (by go)', async () => start(await ferretProgram()));
-
-async function startOrSkip(what: string, startServer: () => Promise<WireServer>): Promise<WireServer | undefined> {
+/**
+ * Starts a MongoDB: a `mongod` on the PATH, else SecantusDB, which is installed first if necessary.
+ * @param durable whether acknowledged writes survive a kill, which halves SecantusDB's speed
+ * @returns undefined, after a loud line, where there is no server
+ * @throws {Error} where there is no server and this is CI
+ */
+export async function startMongo({ durable }: { readonly durable: boolean }): Promise<WireServer | undefined> {
   try {
-    return await startServer();
+    return await start(await mongoProgram(durable));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
+    const what = 'MongoDB (a mongod on the PATH, or SecantusDB, which needs python3 and pip)';
     if (process.env['CI'] === 'true') throw new Error(`${what} is needed on CI: ${reason}`, { cause: error });
-    process.stderr.write(`\n!!! SKIPPED: every test on ${what}, because it could not be started: ${reason}\n\n`);
+    process.stderr.write(`\n!!! LEFT OUT: every test on ${what}, because it could not be started: ${reason}\n\n`);
     return undefined;
   }
 }
@@ -73,7 +73,6 @@ async function mongoProgram(durable: boolean): Promise<Program> {
     return {
       command: mongod,
       args: (port, directory) => ['--port', String(port), '--dbpath', directory, '--bind_ip', '127.0.0.1'],
-      options: '',
     };
   }
   return {
@@ -88,7 +87,6 @@ async function mongoProgram(durable: boolean): Promise<Program> {
       '--log-level',
       'WARNING',
     ],
-    options: '',
     beforeKill: spareSecantus,
   };
 }
@@ -124,18 +122,10 @@ async function spareSecantus(uri: string, isFirst: boolean): Promise<void> {
   }
 }
 
-async function ferretProgram(): Promise<Program> {
-  return {
-    command: await installFerret(),
-    args: (port, directory) => [`127.0.0.1:${port}`, directory],
-    options: '?retryWrites=false',
-  };
-}
-
-async function start({ command, args, options, beforeKill }: Program): Promise<WireServer> {
+async function start({ command, args, beforeKill }: Program): Promise<WireServer> {
   const port = await freePort();
   const directory = mkdtempSync(join(tmpdir(), 'tenantry-db-'));
-  const uri = `mongodb://127.0.0.1:${port}/${options}`;
+  const uri = `mongodb://127.0.0.1:${port}/`;
   const run = async () => {
     const server = startProcess(command, args(port, directory), { cwd: directory });
     await answers(server, uri);
