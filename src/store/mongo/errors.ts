@@ -3,22 +3,19 @@ import {
   MongoBulkWriteError,
   MongoError,
   MongoNetworkError,
-  MongoOperationTimeoutError,
   MongoServerError,
   MongoServerSelectionError,
   MongoWriteConcernError,
 } from 'mongodb';
 import type { Op, StoreErrorCode } from '../port.ts';
-import { StoreError } from '../port.ts';
+import { READS, StoreError } from '../port.ts';
 
-/** The server's codes that mean something to the port (MongoDB source, error_codes.yml). */
+/** The server's codes that the adapter asks for by name (MongoDB source, error_codes.yml). */
 export const MONGO_CODE = {
   duplicateKey: 11000,
+  unauthorized: 13,
   namespaceNotFound: 26,
   namespaceExists: 48,
-  badValue: 2,
-  /** NotImplemented, CommandNotSupported, InvalidIndexSpecificationOption, CannotCreateIndex. */
-  unsupported: [238, 115, 197, 67],
 } as const;
 
 const CODES: Readonly<Record<StoreErrorCode, readonly number[]>> = {
@@ -26,12 +23,13 @@ const CODES: Readonly<Record<StoreErrorCode, readonly number[]>> = {
   NamespaceNotFound: [26],
   NamespaceExists: [48],
   DocumentTooLarge: [10334, 17419, 17420, 17280],
-  // BadValue, UnknownError's kin by type, path or definition of an index; 16837 and 40 by a path.
+  // BadValue and its kin by type, path or definition of an index; 121 by a validator; 16837 and 40 by a path.
   InvalidArgument: [2, 9, 14, 16, 28, 40, 52, 57, 66, 67, 73, 85, 86, 121, 16837, 17009],
-  // Unauthorized, AuthenticationFailed, IllegalOperation, CommandNotFound, CommandNotSupported, InvalidOptions,
-  // CommandNotSupportedOnView, NotImplemented.
-  NotPermitted: [13, 18, 20, 59, 115, 72, 166, 238],
-  Unavailable: [91, 189, 262, 10107, 11600, 11602, 13435, 13436, 402, 433, 449, 112, 251, 117, 215],
+  // Unauthorized, IllegalOperation, CommandNotFound, InvalidOptions, CommandNotSupported, CommandNotSupportedOnView,
+  // NotImplemented; 8000 is Atlas's own, for what a plan does not allow.
+  NotPermitted: [13, 20, 59, 72, 115, 166, 238, 8000],
+  // 18, AuthenticationFailed: a connection that could not be opened; an operator has to act, and nothing happened.
+  Unavailable: [18, 91, 112, 117, 189, 215, 251, 262, 402, 433, 449, 10107, 11600, 11602, 13435, 13436],
   OutcomeUnknown: [50, 64],
 };
 
@@ -41,21 +39,53 @@ const CODE_OF = new Map<number, StoreErrorCode>(
   ),
 );
 
+/** Sent by a server that does not run the command, or not now: says nothing about what an earlier attempt did. */
+const REFUSED_BEFORE_RUNNING: ReadonlySet<number> = new Set([
+  91, 189, 262, 402, 433, 449, 10107, 11600, 11602, 13435, 13436,
+]);
+
+/** Errors of the driver for a command that it did not send, or did not send again. */
+const NOT_SENT: ReadonlySet<string> = new Set([
+  'MongoPoolClearedError',
+  'MongoPoolClosedError',
+  'MongoWaitQueueTimeoutError',
+  'MongoServerSelectionError',
+  'MongoTopologyClosedError',
+  'MongoNotConnectedError',
+]);
+
+/**
+ * Writes that the driver repeats once after a lost reply. What the second attempt meets does not tell what became of
+ * the first.
+ */
+const REPEATED: ReadonlySet<Op> = new Set<Op>([
+  'insertOne',
+  'insertMany',
+  'updateOne',
+  'findOneAndUpdate',
+  'replaceOne',
+  'deleteOne',
+]);
+
 const MESSAGES: Readonly<Record<StoreErrorCode, string>> = {
-  DuplicateKey: 'The key is there already.',
-  NamespaceNotFound: 'The collection is not there.',
+  DuplicateKey: 'The key exists already.',
+  NamespaceNotFound: 'The collection does not exist.',
   NamespaceExists: 'The new name is in use.',
   DocumentTooLarge: 'The document is too large.',
   InvalidArgument: 'The command does not fit the stored document.',
   NotPermitted: 'The server refuses this operation.',
-  Unavailable: 'The database is away.',
-  OutcomeUnknown: 'The database did not answer: it may have been done.',
+  Unavailable: 'The database is not available.',
+  OutcomeUnknown: 'The database did not answer. The operation may have been done.',
 };
-
-const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections', 'digestDocuments']);
 
 export const isCode = (error: unknown, ...codes: number[]): boolean =>
   error instanceof MongoServerError && typeof error.code === 'number' && codes.includes(error.code);
+
+/** Whether a server that works well refused this command for what is in it, and would again. */
+export const isRefusal = (error: unknown): boolean =>
+  error instanceof MongoServerError &&
+  typeof error.code === 'number' &&
+  !['Unavailable', 'OutcomeUnknown', 'NotPermitted'].includes(CODE_OF.get(error.code) ?? '');
 
 /** What clashed of several inserts, each with its place in their list. @throws the error, when it is of another kind */
 export function clashesIn(error: unknown): WriteError[] {
@@ -71,45 +101,37 @@ export function clashesIn(error: unknown): WriteError[] {
 export const duplicateIndex = (message: string | undefined): string =>
   /index: (?:[^\s]+\$)?([A-Za-z0-9_]+?) dup key/.exec(message ?? '')?.[1] ?? '_id_';
 
+/** An error without a cause of the driver's, in the port's words. */
+export const errorOf = (code: StoreErrorCode, cause?: unknown): StoreError =>
+  new StoreError(code, MESSAGES[code], cause === undefined ? {} : { cause });
+
+/** What a lost reply means: nothing for a read, an unknown outcome for a write. */
+export const lostReply = (op: Op): StoreErrorCode => (READS.has(op) ? 'Unavailable' : 'OutcomeUnknown');
+
 /** The driver's error in the port's words. `op` tells whether a lost reply can have hidden an effect. */
 export function storeError(error: unknown, op: Op): StoreError {
   if (error instanceof StoreError) return error;
   const code = codeOf(error, op);
-  const index = code === 'DuplicateKey' ? duplicateIndex((error as Error).message) : undefined;
-  return new StoreError(code, MESSAGES[code], { cause: error, ...(index !== undefined && { index }) });
+  if (code !== 'DuplicateKey') return errorOf(code, error);
+  return new StoreError(code, MESSAGES[code], { cause: error, index: duplicateIndex((error as Error).message) });
 }
 
 function codeOf(error: unknown, op: Op): StoreErrorCode {
-  const lost: StoreErrorCode = READS.has(op) ? 'Unavailable' : 'OutcomeUnknown';
-  if (error instanceof MongoServerSelectionError) return 'Unavailable';
+  const lost = lostReply(op);
   if (error instanceof MongoWriteConcernError) return lost;
   if (error instanceof MongoBulkWriteError && error.result.getWriteConcernError() !== undefined) return lost;
-  if (error instanceof MongoNetworkError || error instanceof MongoOperationTimeoutError) {
-    // Before a connection stood, nothing can have been sent.
-    return (error as { beforeHandshake?: boolean }).beforeHandshake === true ? 'Unavailable' : lost;
-  }
-  // FerretDB tells a clash in an update by the words of the SQLite below.
-  if (error instanceof MongoServerError && /UNIQUE constraint failed/.test(error.message)) return 'DuplicateKey';
-  if (error instanceof MongoServerError && typeof error.code === 'number') {
-    const known = CODE_OF.get(error.code);
-    if (known === 'OutcomeUnknown') return lost;
-    return known ?? lost;
-  }
-  if (error instanceof MongoError) {
-    const { name, message } = error;
-    if (
-      name === 'MongoPoolClearedError' ||
-      name === 'MongoWaitQueueTimeoutError' ||
-      name === 'MongoTopologyClosedError' ||
-      name === 'MongoNotConnectedError' ||
-      name === 'MongoClientClosedError'
-    ) {
-      return 'Unavailable';
-    }
-    if (/larger than|maxBsonObjectSize|too large/i.test(message)) return 'DocumentTooLarge';
-    return lost;
-  }
   // The encoder's own errors come before anything is sent.
   if (error instanceof RangeError && /out of range|offset/i.test(error.message)) return 'DocumentTooLarge';
-  return lost;
+  if (!(error instanceof MongoError)) return lost;
+  if (NOT_SENT.has(error.name) || (error as { beforeHandshake?: boolean }).beforeHandshake === true) {
+    // For a write that is sent once only, selecting a server comes before it; for the others, perhaps after it.
+    return error instanceof MongoServerSelectionError || REPEATED.has(op) ? lost : 'Unavailable';
+  }
+  if (error instanceof MongoNetworkError) return lost;
+  if (error instanceof MongoServerError && typeof error.code === 'number') {
+    if (REPEATED.has(op) && REFUSED_BEFORE_RUNNING.has(error.code)) return lost;
+    const known = CODE_OF.get(error.code);
+    return known === undefined || known === 'OutcomeUnknown' ? lost : known;
+  }
+  return /larger than|maxBsonObjectSize|too large/i.test(error.message) ? 'DocumentTooLarge' : lost;
 }

@@ -1,16 +1,19 @@
-/** The port over MongoDB's official driver: a near pass-through. For MongoDB 4.4 and newer, and what speaks like it. */
+/** The port over MongoDB's official driver: a near pass-through. For MongoDB 4.4 and newer, and compatible servers. */
 import type {
   Collection,
-  CreateIndexesOptions,
-  IndexSpecification,
+  CollectionInfo,
+  IndexDescription,
   MongoClientOptions,
   Document as MongoDocument,
 } from 'mongodb';
 import { BSON, MongoClient } from 'mongodb';
-import { copyDocuments, copyIndexes, deleteDocuments, digestDocuments } from './mongo/documents.ts';
-import { clashesIn, duplicateIndex, isCode, MONGO_CODE, storeError } from './mongo/errors.ts';
-import type { Command, CommandOf, Document, Executor, Index, InsertManyResult, Op, Results } from './port.ts';
-import { StoreError } from './port.ts';
+import { compareStrings } from '../order.ts';
+import type { CommandOf, Document, Executor, Index, InsertManyResult, Op, Results } from '../port.ts';
+import { BATCH_LIMIT, StoreError } from '../port.ts';
+import { CallLimiter } from './call-limiter.ts';
+import { clashesIn, duplicateIndex, errorOf, isCode, lostReply, MONGO_CODE, storeError } from './errors.ts';
+import type { WriteOptions } from './merge.ts';
+import { mergeCollection } from './merge.ts';
 
 /** MongoDB's limit on a stored document. */
 export const MONGO_DOCUMENT_BYTES = 16 * 1024 * 1024;
@@ -20,232 +23,241 @@ const HEARTBEAT_MS = 500;
 
 const POOL_SIZE = 50;
 
-const CONDITIONAL_WRITES: ReadonlySet<Op> = new Set<Op>(['updateOne', 'findOneAndUpdate', 'replaceOne', 'deleteOne']);
+/** Collections whose objects are kept; there may be more tenants than that. */
+const KEPT_COLLECTIONS = 500;
+
+/** Given with each write, and not to the client, where a URI could change it and each read would pay for it. */
+const MAJORITY = { w: 'majority', j: true } as const;
 
 export type MongoOptions = {
+  /** One that `checkMongoUri` finds nothing wrong with. */
   readonly uri: string;
-  /** After this many milliseconds without an answer, a command is given up. */
+  /** How long a command takes at most, in milliseconds, where it does not say so itself. */
   readonly timeoutMs: number;
+  /** The most connections for commands. The driver's monitor has another one for each server. */
+  readonly poolSize?: number;
 };
 
 /** What the document takes in this store: the bytes of its BSON. */
 export const measureBson = (document: Document): number => BSON.calculateObjectSize(document);
 
-/** An executor with a pooled client of its own. Connects at the first command; a server that comes back is found. */
-export function createMongoExecutor({ uri, timeoutMs }: MongoOptions): Executor {
-  const client = connectLazily(uri, timeoutMs);
-  const collectionOf = (command: { database: string; collection: string }): Collection<MongoDocument> =>
-    client().db(command.database).collection(command.collection);
+type ReadOptions = { readonly maxTimeMS: number };
 
-  let atomic: boolean | undefined;
-  /** Whether the server makes conditional writes atomic. FerretDB 1 looks for the document, then writes it. */
-  const isAtomic = async (): Promise<boolean> => {
-    atomic ??= !('ferretdbVersion' in (await client().db('admin').command({ buildInfo: 1 })));
-    return atomic;
+/**
+ * An executor with a pooled client of its own. Connects at the first command; a server that comes back is found. A
+ * command ends within its time, and the server is told to stop after it (maxTimeMS); a merge has no time of its own,
+ * but each of its calls has the executor's. The driver's `timeoutMS` has no effect since 7.9.
+ */
+export function createMongoExecutor({ uri, timeoutMs, poolSize = POOL_SIZE }: MongoOptions): Executor {
+  const client = new MongoClient(uri, clientOptions(timeoutMs, poolSize));
+  const limiter = new CallLimiter(poolSize);
+  const collectionOf = collectionCache(client);
+  let connected = false;
+  let closed = false;
+
+  /**
+   * Left to itself, the driver connects at the first command only, and is closed for good when the server is away then.
+   * The result is kept here, not the promise: on Workers it would be another request's.
+   */
+  const connect = async (): Promise<void> => {
+    try {
+      await client.connect();
+      connected = true;
+    } catch (error) {
+      throw errorOf('Unavailable', error);
+    }
   };
 
-  const handlers: { [O in Op]: (command: CommandOf<O>) => Promise<Results[O]> } = {
-    ping: async () => {
-      await client().db('admin').command({ ping: 1 });
-      return null;
-    },
-    createCollection: async (command) => {
-      try {
-        await client().db(command.database).createCollection(command.collection);
-      } catch (error) {
-        // Older servers refuse where newer ones find it made.
-        if (!isCode(error, MONGO_CODE.namespaceExists)) throw error;
-      }
-      await ensureIndexes(collectionOf(command), command.indexes);
-      return null;
-    },
-    ensureIndexes: async (command) => {
-      await ensureIndexes(collectionOf(command), command.indexes);
-      return null;
-    },
-    renameCollection: async (command) => {
-      if (command.collection === command.to) {
-        throw new StoreError('InvalidArgument', 'A collection is not renamed to itself.');
-      }
-      await client().db(command.database).renameCollection(command.collection, command.to);
-      return null;
-    },
-    dropCollection: async (command) => {
-      try {
-        await client().db(command.database).dropCollection(command.collection);
-      } catch (error) {
-        if (!isCode(error, MONGO_CODE.namespaceNotFound)) throw error;
-      }
-      return null;
-    },
-    listCollections: async ({ database, prefix }) => {
-      const named = prefix === '' ? {} : { name: { $regex: `^${prefix}` } };
-      const found = await client().db(database).listCollections(named, { nameOnly: true }).toArray();
-      return found
-        .map(({ name }) => name)
-        .filter((name) => name.startsWith(prefix))
-        .sort();
-    },
-    dropDatabase: async ({ database }) => {
-      await client().db(database).dropDatabase();
-      return null;
-    },
-    insertOne: async (command) => {
-      await collectionOf(command).insertOne(command.document as unknown as MongoDocument);
-      return null;
-    },
-    insertMany: (command) => insertMany(collectionOf(command), command.documents),
-    find: async (command) => {
-      const options = { limit: command.limit, singleBatch: command.limit === 1, ...pick(command) };
-      return (await collectionOf(command)
-        .find(command.filter as MongoDocument, options)
-        .toArray()) as unknown as Document[];
-    },
-    updateOne: async (command) => {
-      const { filter, update, upsert } = command;
-      const result = await collectionOf(command).updateOne(filter as MongoDocument, update as MongoDocument, {
-        upsert,
-      });
-      return { matched: result.matchedCount, upserted: result.upsertedCount > 0 };
-    },
-    findOneAndUpdate: async (command) => {
-      const { filter, update, upsert, returnDocument } = command;
-      const found = await collectionOf(command).findOneAndUpdate(filter as MongoDocument, update as MongoDocument, {
-        upsert,
-        returnDocument,
-      });
-      return found as unknown as Document | null;
-    },
-    replaceOne: async (command) => {
-      const { _id, ...replacement } = command.document;
-      const found = await collectionOf(command).replaceOne(
-        command.filter as MongoDocument,
-        { _id, ...replacement } as unknown as MongoDocument,
-      );
-      return { matched: found.matchedCount, upserted: false };
-    },
-    deleteOne: async (command) => (await collectionOf(command).deleteOne(command.filter as MongoDocument)).deletedCount,
-    deleteMany: async (command) =>
-      (await collectionOf(command).deleteMany(command.filter as MongoDocument)).deletedCount,
-    count: async (command) =>
-      collectionOf(command).countDocuments(
-        command.filter as MongoDocument,
-        command.limit === undefined ? {} : { limit: command.limit },
-      ),
-    digestDocuments: (command) => digestDocuments(collectionOf(command), command.which),
-    copyDocuments: async (command) => {
-      const target = collectionOf({ ...command, collection: command.to });
-      return copyDocuments(collectionOf(command), target, command.documents, await isAtomic());
-    },
-    deleteDocuments: async (command) => deleteDocuments(collectionOf(command), command.documents, await isAtomic()),
-    copyIndexes: async (command) => {
-      await copyIndexes(client().db(command.database), command.collection, command.to);
-      return null;
-    },
-  };
-
-  const turns = createTurns(isAtomic);
   return {
     execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
+      if (closed) throw errorOf('Unavailable');
+      let sent = false;
+      const work = async (msLeft: number): Promise<Results[O]> => {
+        if (!connected) await connect();
+        sent = true;
+        const maxTimeMS = command.op === 'mergeCollection' ? timeoutMs : msLeft;
+        return HANDLERS[command.op as O]({ client, collectionOf, maxTimeMS }, command);
+      };
+      const ownTime = command.op === 'mergeCollection' ? Number.POSITIVE_INFINITY : (command.timeoutMs ?? timeoutMs);
       try {
-        await client.connect();
-        const run = () => handlers[command.op as O](command);
-        return CONDITIONAL_WRITES.has(command.op) ? await turns(command, run) : await run();
+        return await limiter.run(ownTime, work, () => errorOf(sent ? lostReply(command.op) : 'Unavailable'));
       } catch (error) {
         throw storeError(error, command.op);
       }
     },
     limits: { documentBytes: MONGO_DOCUMENT_BYTES, measure: measureBson },
-    close: () => client.close(),
-  };
-}
-
-/**
- * Lets conditional writes take turns where the server does not make them atomic. That holds for one instance of the
- * service only, so such a server is for one instance only.
- */
-function createTurns(isAtomic: () => Promise<boolean>) {
-  const last = new Map<string, Promise<unknown>>();
-  return async <T>(command: Command, run: () => Promise<T>): Promise<T> => {
-    if (!('collection' in command) || (await isAtomic())) return run();
-    const namespace = `${command.database}.${command.collection}`;
-    const turn = (last.get(namespace) ?? Promise.resolve()).then(run, run);
-    last.set(namespace, turn);
-    try {
-      return await turn;
-    } finally {
-      if (last.get(namespace) === turn) last.delete(namespace);
-    }
-  };
-}
-
-type LazyClient = (() => MongoClient) & { connect(): Promise<void>; close(): Promise<void> };
-
-/** A client that is made when it is first needed, so that a wrong address is an error of a command, not of an import. */
-function connectLazily(uri: string, timeoutMs: number): LazyClient {
-  let client: MongoClient | undefined;
-  let connected: Promise<unknown> | undefined;
-  let closed = false;
-  const options: MongoClientOptions = {
-    appName: 'tenantry',
-    maxPoolSize: POOL_SIZE,
-    serverSelectionTimeoutMS: timeoutMs,
-    connectTimeoutMS: timeoutMs,
-    socketTimeoutMS: timeoutMs,
-    waitQueueTimeoutMS: timeoutMs,
-    heartbeatFrequencyMS: HEARTBEAT_MS,
-    // A stream of heartbeats would notice a frozen server only by its own, longer timeout.
-    serverMonitoringMode: 'poll',
-    writeConcern: { w: 'majority' },
-  };
-  const get = () => {
-    if (closed) throw new StoreError('Unavailable', 'The store is closed.');
-    client ??= new MongoClient(uri, options);
-    return client;
-  };
-  return Object.assign(get, {
-    // Left to itself, the driver tries its first connection once, and is closed for good when the server is away then.
-    connect: async () => {
-      connected ??= get()
-        .connect()
-        .catch((error: unknown) => {
-          connected = undefined;
-          throw error;
-        });
-      await connected;
-    },
     close: async () => {
       closed = true;
-      await client?.close();
+      await client.close();
     },
-  });
+  };
 }
 
-const pick = ({ sort, projection }: CommandOf<'find'>) => ({
-  ...(sort && { sort }),
-  ...(projection && { projection }),
+const clientOptions = (timeoutMs: number, poolSize: number): MongoClientOptions => ({
+  appName: 'tenantry',
+  readPreference: 'primary',
+  maxPoolSize: poolSize,
+  serverSelectionTimeoutMS: timeoutMs,
+  connectTimeoutMS: timeoutMs,
+  socketTimeoutMS: timeoutMs,
+  waitQueueTimeoutMS: timeoutMs,
+  heartbeatFrequencyMS: HEARTBEAT_MS,
+  // A stream of heartbeats would notice a frozen server only by its own, longer timeout.
+  serverMonitoringMode: 'poll',
 });
 
-async function ensureIndexes(collection: Collection<MongoDocument>, indexes: readonly Index[]): Promise<void> {
-  for (const { name, key, unique, expireAfterSeconds } of indexes) {
-    const options: CreateIndexesOptions = { name, ...(unique && { unique }) };
-    try {
-      const expiring = expireAfterSeconds === undefined ? options : { ...options, expireAfterSeconds };
-      await collection.createIndex(key as IndexSpecification, expiring);
-    } catch (error) {
-      // A server without expiring indexes gets a plain one: expiry is checked on read all the same.
-      if (expireAfterSeconds === undefined || !isCode(error, ...MONGO_CODE.unsupported)) throw error;
-      await collection.createIndex(key as IndexSpecification, options);
+type Documents = Collection<MongoDocument>;
+type Namespace = { readonly database: string; readonly collection: string };
+
+function collectionCache(client: MongoClient): (namespace: Namespace) => Documents {
+  const kept = new Map<string, Documents>();
+  return ({ database, collection }) => {
+    const name = `${database}.${collection}`;
+    let found = kept.get(name);
+    if (found === undefined) {
+      if (kept.size === KEPT_COLLECTIONS) kept.clear();
+      found = client.db(database).collection(collection);
+      kept.set(name, found);
     }
+    return found;
+  };
+}
+
+type Call = ReadOptions & {
+  readonly client: MongoClient;
+  readonly collectionOf: (namespace: Namespace) => Documents;
+};
+
+const reading = ({ maxTimeMS }: Call): ReadOptions => ({ maxTimeMS });
+const writing = ({ maxTimeMS }: Call): WriteOptions => ({ maxTimeMS, writeConcern: MAJORITY });
+
+const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Promise<Results[O]> } = {
+  ping: async (call) => {
+    await call.client.db('admin').command({ ping: 1, ...reading(call) });
+    return null;
+  },
+  createCollection: async (call, command) => {
+    const made = await createCollection(call, command);
+    await ensureIndexes(call, command);
+    return made;
+  },
+  ensureIndexes: async (call, command) => {
+    await ensureIndexes(call, command);
+    return null;
+  },
+  renameCollection: async (call, { database, collection, to }) => {
+    if (collection === to) throw new StoreError('InvalidArgument', 'A collection is not renamed to itself.');
+    await call.client.db(database).renameCollection(collection, to, writing(call));
+    return null;
+  },
+  mergeCollection: (call, { database, collection, to }) =>
+    mergeCollection(call.client.db(database), collection, to, writing(call)),
+  dropCollection: async (call, { database, collection }) => {
+    try {
+      await call.client.db(database).dropCollection(collection, writing(call));
+    } catch (error) {
+      // Newer servers do not mind.
+      if (!isCode(error, MONGO_CODE.namespaceNotFound)) throw error;
+    }
+    return null;
+  },
+  listCollections: async (call, { database, names }) => {
+    // By names and not by a pattern, for which the server would walk its whole catalogue.
+    const filter = names === undefined ? {} : { name: names.length === 1 ? names[0] : { $in: names } };
+    const found = await call.client
+      .db(database)
+      .listCollections<CollectionInfo>(filter as MongoDocument, { ...reading(call), batchSize: BATCH_LIMIT })
+      .toArray();
+    return found
+      .map(({ name, info }) => ({ name, id: uuidText(info?.uuid) }))
+      .sort((a, b) => compareStrings(a.name, b.name));
+  },
+  dropDatabase: async (call, { database }) => {
+    await call.client.db(database).dropDatabase(writing(call));
+    return null;
+  },
+  insertOne: async (call, command) => {
+    await call.collectionOf(command).insertOne(command.document as unknown as MongoDocument, writing(call));
+    return null;
+  },
+  insertMany: (call, command) => insertMany(call, command),
+  find: async (call, command) => {
+    const { filter, limit, sort, projection } = command;
+    const options = { ...reading(call), limit, batchSize: limit, singleBatch: limit === 1 };
+    const found = await call
+      .collectionOf(command)
+      .find(filter as MongoDocument, { ...options, ...(sort && { sort }), ...(projection && { projection }) })
+      .toArray();
+    return found as unknown as Document[];
+  },
+  updateOne: async (call, command) => {
+    const { filter, update, upsert } = command;
+    const options = { ...writing(call), upsert };
+    const result = await call
+      .collectionOf(command)
+      .updateOne(filter as MongoDocument, update as MongoDocument, options);
+    return { matched: result.matchedCount, upserted: result.upsertedCount > 0 };
+  },
+  findOneAndUpdate: async (call, command) => {
+    const { filter, update, upsert, returnDocument } = command;
+    const options = { ...writing(call), upsert, returnDocument };
+    const found = await call
+      .collectionOf(command)
+      .findOneAndUpdate(filter as MongoDocument, update as MongoDocument, options);
+    return found as unknown as Document | null;
+  },
+  replaceOne: async (call, command) => {
+    const { filter, document } = command;
+    const result = await call
+      .collectionOf(command)
+      .replaceOne(filter as MongoDocument, document as unknown as MongoDocument, writing(call));
+    return { matched: result.matchedCount, upserted: false };
+  },
+  deleteOne: async (call, command) =>
+    (await call.collectionOf(command).deleteOne(command.filter as MongoDocument, writing(call))).deletedCount,
+  deleteMany: async (call, command) =>
+    (await call.collectionOf(command).deleteMany(command.filter as MongoDocument, writing(call))).deletedCount,
+  count: async (call, command) => {
+    const { filter, limit } = command;
+    const collection = call.collectionOf(command);
+    // Counting by an empty filter would read every document.
+    if (limit === undefined && Object.keys(filter).length === 0)
+      return collection.estimatedDocumentCount(reading(call));
+    return collection.countDocuments(filter as MongoDocument, { ...reading(call), ...(limit && { limit }) });
+  },
+};
+
+/** MongoDB's UUID of a collection, as hexadecimal digits. */
+const uuidText = (uuid: BSON.Binary | undefined): string | null =>
+  uuid === undefined ? null : Buffer.from(uuid.buffer).toString('hex');
+
+/** Newer servers find an equal collection made and say so no more than older ones that it was: so it is looked for. */
+async function createCollection(call: Call, { database, collection }: Namespace): Promise<boolean> {
+  const db = call.client.db(database);
+  const found = await db.listCollections({ name: collection }, { nameOnly: true, ...reading(call) }).toArray();
+  if (found.length > 0) return false;
+  try {
+    await db.createCollection(collection, writing(call));
+    return true;
+  } catch (error) {
+    if (isCode(error, MONGO_CODE.namespaceExists)) return false;
+    throw error;
   }
 }
 
-async function insertMany(
-  collection: Collection<MongoDocument>,
-  documents: readonly Document[],
-): Promise<InsertManyResult> {
+async function ensureIndexes(call: Call, command: Namespace & { indexes: readonly Index[] }): Promise<void> {
+  if (command.indexes.length === 0) return;
+  const { maxTimeMS } = writing(call);
+  // createIndexes waits for a majority of its own accord (its commitQuorum).
+  await call.collectionOf(command).createIndexes(command.indexes as unknown as IndexDescription[], { maxTimeMS });
+}
+
+async function insertMany(call: Call, command: CommandOf<'insertMany'>): Promise<InsertManyResult> {
+  const { documents } = command;
   try {
-    const { insertedCount } = await collection.insertMany(documents as unknown as MongoDocument[], { ordered: false });
+    const { insertedCount } = await call
+      .collectionOf(command)
+      .insertMany(documents as unknown as MongoDocument[], { ...writing(call), ordered: false });
     return { inserted: insertedCount, duplicates: [] };
   } catch (error) {
     const failures = clashesIn(error);
