@@ -2,13 +2,19 @@ import { DurableObject } from 'cloudflare:workers';
 import type { Environment } from '../config.ts';
 import { parseConfig } from '../config.ts';
 import { openDurableObjectSqlite } from '../platform/sqlite-durable-object.ts';
-import type { GatewayReply } from '../store/gateway.ts';
-import { replyTo } from '../store/gateway.ts';
-import { createMongoExecutor } from '../store/mongo.ts';
+import type { GatewayReply } from '../store/gateway/executor.ts';
+import { replyTo } from '../store/gateway/executor.ts';
+import { createMongoExecutor } from '../store/mongo/executor.ts';
 import type { Command, Executor } from '../store/port.ts';
-import { createSqliteExecutor } from '../store/sqlite.ts';
+import { createSqliteExecutor } from '../store/sqlite/executor.ts';
 
 const SECRET_KEY = 'jwt-secret';
+
+/**
+ * A Durable Object has six outgoing connections at once. The driver's monitor keeps one to each member of a replica
+ * set, of which there are three as a rule.
+ */
+const POOL_SIZE = 3;
 
 /** The Durable Object behind the gateway: it holds a pooled MongoDB client, or is the embedded store itself. */
 export class StoreGateway extends DurableObject<Environment> {
@@ -32,6 +38,6 @@ export class StoreGateway extends DurableObject<Environment> {
     const { mongoUri, storeTimeoutMs } = parseConfig(this.env);
     return mongoUri === undefined
       ? createSqliteExecutor(openDurableObjectSqlite(this.ctx.storage))
-      : createMongoExecutor({ uri: mongoUri, timeoutMs: storeTimeoutMs });
+      : createMongoExecutor({ uri: mongoUri, timeoutMs: storeTimeoutMs, poolSize: POOL_SIZE });
   }
 }

@@ -1,5 +1,5 @@
-import { DURABLE_OBJECT_DOCUMENT_BYTES } from '../store/limits.ts';
-import type { SqliteDriver, SqliteRow } from '../store/sqlite.ts';
+import type { SqliteDriver, SqliteRow } from '../store/sqlite/driver.ts';
+import { DURABLE_OBJECT_DOCUMENT_BYTES } from '../store/sqlite/driver.ts';
 
 /** What is used of a Durable Object's storage. */
 export type DurableObjectSqlite = {
@@ -11,19 +11,17 @@ export type DurableObjectSqlite = {
 
 /** A Durable Object's own SQLite, which nobody else has open. */
 export function openDurableObjectSqlite(storage: DurableObjectSqlite): SqliteDriver {
-  let schemaVersion = 0;
-  const changes = () => storage.sql.exec('SELECT changes() AS n').toArray()[0]?.['n'] as number;
+  // Taken at once: a cursor that is left half-way would keep the table from being dropped.
+  const rows = (sql: string, params: readonly (string | number | null)[]) => storage.sql.exec(sql, ...params).toArray();
   return {
     documentBytes: DURABLE_OBJECT_DOCUMENT_BYTES,
-    // Taken at once: a cursor that is left half-way would keep the table from being dropped.
-    rows: (sql, params) => storage.sql.exec(sql, ...params).toArray(),
+    rows,
     run: (sql, params) => {
-      if (/^(CREATE|DROP|ALTER) /.test(sql)) schemaVersion++;
-      storage.sql.exec(sql, ...params).toArray();
-      return changes();
+      rows(sql, params);
+      return rows('SELECT changes() AS n', [])[0]?.['n'] as number;
     },
     transaction: (work) => storage.transactionSync(work),
-    schemaVersion: () => schemaVersion,
+    snapshot: (work) => work(),
     close: () => {},
   };
 }

@@ -49,7 +49,8 @@ export class Store {
 
   constructor(executor: Executor, timeLeft?: TimeLeft) {
     this.#executor = executor;
-    this.#run = timeLeft === undefined ? (operation) => executor.execute(operation as never) : within(executor, timeLeft);
+    this.#run =
+      timeLeft === undefined ? (operation) => executor.execute(operation as never) : within(executor, timeLeft);
   }
 
   /** The same store, for work that has so much time: a call that would begin after that is Unavailable. */
@@ -194,7 +195,11 @@ export class Collection<T extends Document = Document> {
   }
 
   /** An upsert's filter has an `_id` by equality. @throws DuplicateKey, DocumentTooLarge */
-  async updateOne(filter: Filter, update: Update, { upsert = false }: { upsert?: boolean } = {}): Promise<UpdateResult> {
+  async updateOne(
+    filter: Filter,
+    update: Update,
+    { upsert = false }: { upsert?: boolean } = {},
+  ): Promise<UpdateResult> {
     checkFilter(filter);
     checkUpdate(update, filter, upsert);
     return this.#run({ op: 'updateOne', ...this.#in, filter, update, upsert });

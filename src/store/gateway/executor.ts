@@ -2,11 +2,11 @@
  * The port across a Durable Object's RPC. On Workers a socket cannot be shared between requests, so a Durable Object
  * holds the pooled MongoDB client, or is the SQLite database, and the Worker sends it the port's commands.
  */
-import { DURABLE_OBJECT_DOCUMENT_BYTES } from './limits.ts';
-import { MONGO_DOCUMENT_BYTES, measureBson } from './mongo.ts';
-import type { Command, CommandOf, Executor, Op, Results, StoreErrorCode } from './port.ts';
-import { StoreError } from './port.ts';
-import { measureDocument } from './sqlite.ts';
+import { MONGO_DOCUMENT_BYTES, measureBson } from '../mongo/executor.ts';
+import type { Command, CommandOf, Executor, Op, Results, StoreErrorCode } from '../port.ts';
+import { READS, StoreError } from '../port.ts';
+import { DURABLE_OBJECT_DOCUMENT_BYTES } from '../sqlite/driver.ts';
+import { measureDocument } from '../sqlite/executor.ts';
 
 /** What crosses back: an error as data, because a class does not survive the crossing. */
 export type GatewayReply =
@@ -25,17 +25,14 @@ export type GatewayOptions = {
   readonly objects: number;
 };
 
-const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections', 'digestDocuments']);
-
 /** An executor whose commands are run by Durable Objects. */
 export function createGatewayExecutor(namespace: GatewayNamespace, { backend, objects }: GatewayOptions): Executor {
-  // An object's SQLite is its own: a database lives in one. A MongoDB is everybody's: any object will do.
-  const objectFor = (command: Command): string => {
-    const database = 'database' in command ? command.database : '';
-    if (backend === 'sqlite') return `sqlite:${database}`;
-    const collection = 'collection' in command ? command.collection : '';
-    return `mongo:${hashOf(`${database}.${collection}`) % objects}`;
-  };
+  // An object's SQLite is its own: a database lives in one. A MongoDB is everybody's: any object will do, and chance
+  // spreads the load whatever the commands are.
+  const objectFor = (command: Command): string =>
+    backend === 'sqlite'
+      ? `sqlite:${'database' in command ? command.database : ''}`
+      : `mongo:${Math.floor(Math.random() * objects)}`;
 
   return {
     execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
@@ -66,11 +63,4 @@ export async function replyTo(executor: Executor, command: Command): Promise<Gat
       error instanceof StoreError ? error : new StoreError('OutcomeUnknown', 'The gateway failed.');
     return { ok: false, code, message, index: index ?? null };
   }
-}
-
-/** FNV-1a, 32 bits (Fowler, Noll and Vo): stable across isolates. */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
-  return hash;
 }

@@ -1,8 +1,7 @@
 import { RANK, rankOf } from '../order.ts';
-import type { Condition, Filter, Scalar, Sort } from '../port.ts';
+import type { Condition, Filter, Index, Scalar, Sort } from '../port.ts';
 import { DATE_FIELD } from './codec.ts';
-
-export type Bound = string | number | null;
+import type { Bound } from './driver.ts';
 
 /** A part of a WHERE clause: a superset of what matches, and, where `exact`, nothing more. */
 export type Predicate = { readonly sql: string; readonly params: readonly Bound[]; readonly exact: boolean };
@@ -21,6 +20,19 @@ export const rankSql = (field: string): string =>
 /** What an indexed field is compared by within its rank. Null and missing are one value, as in MongoDB's indexes. */
 export const valueSql = (field: string): string =>
   `coalesce(json_extract(document,'$."${field}"."${DATE_FIELD}"'),json_extract(document,'$."${field}"'),'')`;
+
+/** The columns of an index definition. */
+export const indexColumns = ({ key }: Index): string =>
+  Object.entries(key)
+    .flatMap(([field, direction]) => {
+      const way = direction === 1 ? '' : ' DESC';
+      return [`${rankSql(field)}${way}`, `${valueSql(field)}${way}`];
+    })
+    .join(',');
+
+/** Whether a document holds, in one of these fields, what an index does not take: a list, or an object but a Date. */
+export const nonScalarSql = (fields: readonly string[]): string =>
+  `(${['0', ...fields.map((field) => `json_type(document,'$."${field}"') IN ('array','object') AND json_type(document,'$."${field}"."${DATE_FIELD}"') IS NULL`)].join(' OR ')})`;
 
 /** What of a filter SQL can decide: comparisons of `_id` and of indexed fields. */
 export function predicateOf(filter: Filter, indexed: ReadonlySet<string>): Predicate {
@@ -49,13 +61,11 @@ export function orderOf(sort: Sort | undefined, indexed: ReadonlySet<string>): s
 const RANGES: Readonly<Record<string, string>> = { $gt: '>', $gte: '>=', $lt: '<', $lte: '<=' };
 
 function comparison(path: string, operator: string, operand: unknown): Predicate {
-  if (operator === '$eq') return equality(path, operand as Scalar);
+  if (operator === '$eq') return compare(path, '=', operand as Scalar);
   if (operator === '$in') return membership(path, operand as readonly Scalar[]);
   const range = RANGES[operator];
   return range === undefined ? UNDECIDED : compare(path, range, operand as Scalar);
 }
-
-const equality = (path: string, operand: Scalar): Predicate => compare(path, '=', operand);
 
 function compare(path: string, operator: string, operand: Scalar): Predicate {
   const bound = bind(operand);

@@ -1,0 +1,191 @@
+import type { CollectionEntry, Index } from '../port.ts';
+import { StoreError } from '../port.ts';
+import type { Bound, SqliteDriver } from './driver.ts';
+import { indexColumns, nonScalarSql, quoted } from './sql.ts';
+
+const CATALOGUE = 'tenantry_collections';
+const DOCUMENTS = 'tenantry_documents';
+const DROPPED = 'tenantry_dropped';
+
+/** Rows of dropped collections that one write removes at most. */
+const PURGE_ROWS = 500;
+
+/** Lists of indexes that are kept in their parsed form, by their text. */
+const KEPT_LISTS = 64;
+
+/** A collection that is there, and how a statement reaches its documents. */
+export type Table = {
+  readonly id: number;
+  /** The table's name, quoted. */
+  readonly name: string;
+  /** What a WHERE clause begins with, and its parameters: a shared table has other collections' rows too. */
+  readonly scope: string;
+  readonly scopeParams: readonly Bound[];
+  readonly indexes: readonly Index[];
+  /** The fields of its indexes: each holds a scalar in every document. */
+  readonly fields: ReadonlySet<string>;
+};
+
+type IndexList = Pick<Table, 'indexes' | 'fields'>;
+
+const NO_INDEXES: IndexList = { indexes: [], fields: new Set() };
+
+/**
+ * Which collections there are. Each is a row with an id that is never used again. Collections without indexes share
+ * one table, so that making, renaming and dropping one changes rows and never the schema, whose size SQLite pays for at
+ * every change. One with indexes has a table of its own, named by its id. Nothing of a row is kept in memory: another
+ * process may rename a collection at any time. Callers hold a transaction or a snapshot.
+ */
+export class Catalogue {
+  readonly #driver: SqliteDriver;
+  readonly #lists = new Map<string, IndexList>();
+
+  /** Makes the store's own tables where they are missing. */
+  constructor(driver: SqliteDriver) {
+    this.#driver = driver;
+    driver.run(
+      `CREATE TABLE IF NOT EXISTS ${CATALOGUE} (id INTEGER PRIMARY KEY AUTOINCREMENT, database TEXT NOT NULL,` +
+        ' name TEXT NOT NULL, indexes TEXT, UNIQUE (database, name))',
+      [],
+    );
+    driver.run(
+      `CREATE TABLE IF NOT EXISTS ${DOCUMENTS} (collection INTEGER NOT NULL, _id TEXT NOT NULL,` +
+        ' document TEXT NOT NULL, PRIMARY KEY (collection, _id)) WITHOUT ROWID',
+      [],
+    );
+    driver.run(`CREATE TABLE IF NOT EXISTS ${DROPPED} (id INTEGER PRIMARY KEY)`, []);
+  }
+
+  find(database: string, name: string): Table | undefined {
+    const sql = `SELECT id, indexes FROM ${CATALOGUE} WHERE database = ? AND name = ?`;
+    const [row] = this.#driver.rows(sql, [database, name]);
+    if (row === undefined) return undefined;
+    const indexes = row['indexes'] as string | null;
+    return indexes === null ? shared(row['id'] as number) : own(row['id'] as number, this.#listOf(indexes));
+  }
+
+  /** In order of names: all of a database, or those of the names that are there. */
+  list(database: string, names?: readonly string[]): CollectionEntry[] {
+    const named = names === undefined ? '' : ' AND name IN (SELECT value FROM json_each(?))';
+    const params = names === undefined ? [database] : [database, JSON.stringify(names)];
+    return this.#driver
+      .rows(`SELECT id, name FROM ${CATALOGUE} WHERE database = ?${named} ORDER BY name`, params)
+      .map((row) => ({ name: row['name'] as string, id: String(row['id']) }));
+  }
+
+  /** A collection that was not there. */
+  create(database: string, name: string): Table {
+    this.#driver.run(`INSERT INTO ${CATALOGUE} (database, name) VALUES (?, ?)`, [database, name]);
+    return shared(this.#driver.rows('SELECT last_insert_rowid() AS id', [])[0]?.['id'] as number);
+  }
+
+  findOrCreate(database: string, name: string): Table {
+    return this.find(database, name) ?? this.create(database, name);
+  }
+
+  rename({ id }: Table, to: string): void {
+    this.#driver.run(`UPDATE ${CATALOGUE} SET name = ? WHERE id = ?`, [to, id]);
+  }
+
+  /** The documents of a shared table are out of reach at once, and removed bit by bit by `purge`. */
+  drop(table: Table): void {
+    this.#driver.run(`DELETE FROM ${CATALOGUE} WHERE id = ?`, [table.id]);
+    if (isShared(table)) this.#driver.run(`INSERT INTO ${DROPPED} (id) VALUES (?)`, [table.id]);
+    else this.#driver.run(`DROP TABLE ${table.name}`, []);
+  }
+
+  /** Removes some rows of a dropped collection, if there is any: called by each write, so that none takes long. */
+  purge(): void {
+    const [dropped] = this.#driver.rows(`SELECT id FROM ${DROPPED} LIMIT 1`, []);
+    if (dropped === undefined) return;
+    const { name, scope, scopeParams } = shared(dropped['id'] as number);
+    const removed = this.#driver.run(
+      `DELETE FROM ${name} WHERE ${scope}_id IN (SELECT _id FROM ${name} WHERE ${scope}1 LIMIT ${PURGE_ROWS})`,
+      [...scopeParams, ...scopeParams],
+    );
+    if (removed < PURGE_ROWS) this.#driver.run(`DELETE FROM ${DROPPED} WHERE id = ?`, [dropped['id'] as number]);
+  }
+
+  /**
+   * The collection with these indexes too.
+   * @throws {StoreError} InvalidArgument for another definition under a name, or a document that it does not fit; the
+   *   driver's error for two documents of one unique key
+   */
+  ensureIndexes(table: Table, indexes: readonly Index[]): Table {
+    let current = table;
+    for (const index of indexes) {
+      const existing = current.indexes.find(({ name }) => name === index.name);
+      if (existing === undefined)
+        current = this.#addIndex(isShared(current) ? this.#moveToOwn(current) : current, index);
+      else if (!isEqual(existing, index)) {
+        throw new StoreError('InvalidArgument', `There is another index named ${index.name}.`);
+      }
+    }
+    return current;
+  }
+
+  #moveToOwn({ id, name, scope, scopeParams }: Table): Table {
+    const table = own(id, NO_INDEXES);
+    this.#driver.run(`CREATE TABLE ${table.name} (_id TEXT PRIMARY KEY NOT NULL, document TEXT NOT NULL)`, []);
+    this.#driver.run(
+      `INSERT INTO ${table.name} (_id, document) SELECT _id, document FROM ${name} WHERE ${scope}1`,
+      scopeParams,
+    );
+    this.#driver.run(`DELETE FROM ${name} WHERE ${scope}1`, scopeParams);
+    this.#setIndexes(table);
+    return table;
+  }
+
+  #addIndex(table: Table, index: Index): Table {
+    const fields = Object.keys(index.key);
+    const lists = this.#driver.rows(`SELECT 1 FROM ${table.name} WHERE ${nonScalarSql(fields)} LIMIT 1`, []);
+    if (lists.length > 0) throw new StoreError('InvalidArgument', `A document has no scalar for index ${index.name}.`);
+    const unique = index.unique === true ? 'UNIQUE ' : '';
+    // The number keeps names apart: they are unique in a file, not in a table.
+    const name = quoted(`${index.name}#${table.id}`);
+    this.#driver.run(`CREATE ${unique}INDEX ${name} ON ${table.name} (${indexColumns(index)})`, []);
+    const extended = own(table.id, indexList([...table.indexes, index]));
+    this.#setIndexes(extended);
+    return extended;
+  }
+
+  #setIndexes({ id, indexes }: Table): void {
+    this.#driver.run(`UPDATE ${CATALOGUE} SET indexes = ? WHERE id = ?`, [JSON.stringify(indexes), id]);
+  }
+
+  #listOf(text: string): IndexList {
+    let list = this.#lists.get(text);
+    if (list === undefined) {
+      if (this.#lists.size === KEPT_LISTS) this.#lists.clear();
+      list = indexList(JSON.parse(text) as Index[]);
+      this.#lists.set(text, list);
+    }
+    return list;
+  }
+}
+
+const shared = (id: number): Table => ({
+  id,
+  name: DOCUMENTS,
+  scope: 'collection=? AND ',
+  scopeParams: [id],
+  ...NO_INDEXES,
+});
+
+const own = (id: number, list: IndexList): Table => ({
+  id,
+  name: quoted(`collection_${id}`),
+  scope: '',
+  scopeParams: [],
+  ...list,
+});
+
+const isShared = (table: Table): boolean => table.name === DOCUMENTS;
+
+const indexList = (indexes: readonly Index[]): IndexList => ({
+  indexes,
+  fields: new Set(indexes.flatMap(({ key }) => Object.keys(key))),
+});
+
+const isEqual = (a: Index, b: Index): boolean =>
+  indexColumns(a) === indexColumns(b) && Boolean(a.unique) === Boolean(b.unique);
