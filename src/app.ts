@@ -3,7 +3,7 @@ import type { GetConnInfo } from 'hono/conninfo';
 import { createMiddleware } from 'hono/factory';
 import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
-import { DomainError } from './domain/errors.ts';
+import { ConfigError } from './config.ts';
 import { accessLog } from './http/access-log.ts';
 import { createClientAddress } from './http/client-address.ts';
 import { deadline } from './http/deadline.ts';
@@ -11,13 +11,13 @@ import type { Env } from './http/env.ts';
 import { problem, problemOf } from './http/problem.ts';
 import type { WaitUntil } from './http/request-context.ts';
 import { requestContext } from './http/request-context.ts';
-import { accountMailRoutes } from './http/routes/account-mail.ts';
+import { accountRoutes } from './http/routes/account.ts';
 import { adminRoutes } from './http/routes/admin.ts';
+import { adminsRoutes } from './http/routes/admins.ts';
 import { auditRoutes } from './http/routes/audit.ts';
 import { healthRoutes } from './http/routes/health.ts';
-import { invitationRoutes } from './http/routes/invitations.ts';
-import { memberRoutes } from './http/routes/members.ts';
-import { organizationRoutes } from './http/routes/org.ts';
+import { invitesRoutes } from './http/routes/invites.ts';
+import { orgRoutes } from './http/routes/org.ts';
 import { wellKnownRoutes } from './http/routes/well-known.ts';
 import type { Services } from './services.ts';
 
@@ -26,20 +26,15 @@ const REQUEST_ID_LENGTH = 64;
 /**
  * The whole HTTP surface of the service as one Hono app, with no I/O of its own.
  * @param getConnInfo the runtime's way to tell who is at the other end of a request's connection
- * @param waitUntil the runtime's way to let work go on after an answer; left out: it does anyway
+ * @param waitUntil the runtime's way to let a request's work go on after its answer; left out: it does anyway
  */
 export function createApp(services: Services, getConnInfo: GetConnInfo, waitUntil?: WaitUntil): OpenAPIHono<Env> {
-  const app = new OpenAPIHono<Env>({
-    defaultHook: (result) => {
-      if (!result.success) throw invalidInput(result.error.issues);
-    },
-  });
-
+  const app = new OpenAPIHono<Env>();
   app.use(requestId({ limitLength: REQUEST_ID_LENGTH }));
   const clientAddress = createClientAddress(services.trustedProxies);
   app.use(
     requestContext(
-      services.context,
+      services,
       (c) => clientAddress(getConnInfo(c).remote.address, c.req.header('X-Forwarded-For')),
       waitUntil,
     ),
@@ -47,18 +42,23 @@ export function createApp(services: Services, getConnInfo: GetConnInfo, waitUnti
   app.use(accessLog);
   app.use(secureHeaders());
   app.use(deadline(services.requestMs));
-  app.onError((error, c) => problemOf(c, error));
+  if (waitUntil !== undefined) app.use(outlivingItsAnswer(waitUntil));
+  app.onError((error, c) => {
+    if (!(error instanceof ConfigError)) return problemOf(c, error);
+    c.get('context').log('error', 'service.not_started', { problems: error.problems });
+    return problem(c, 'unavailable', 'The service is not configured correctly. Its log says what to change.');
+  });
 
-  healthRoutes(app, services.checkReady);
-  wellKnownRoutes(app);
   app.use('/org/*', prepared(services));
   app.use('/admin/*', prepared(services));
-  organizationRoutes(app);
-  adminRoutes(app);
-  auditRoutes(app);
-  memberRoutes(app);
-  invitationRoutes(app);
-  accountMailRoutes(app);
+  app.route('/health', healthRoutes(services.checkReady));
+  app.route('/.well-known', wellKnownRoutes());
+  app.route('/org', orgRoutes());
+  app.route('/org/admins', adminsRoutes());
+  app.route('/org/invites', invitesRoutes());
+  app.route('/org/audit', auditRoutes());
+  app.route('/admin', adminRoutes());
+  app.route('/admin', accountRoutes());
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',
@@ -85,11 +85,19 @@ export function createApp(services: Services, getConnInfo: GetConnInfo, waitUnti
   return app;
 }
 
-/** The first request waits until the master's collections and indexes are there. */
+/** Waits until the master's collections and indexes are there: each request by itself, for none awaits another's work. */
 const prepared = (services: Services) =>
   createMiddleware<Env>(async (_, next) => {
     await services.prepare();
     await next();
+  });
+
+/** What a request began goes on to its end, also when its caller has left or got 503. */
+const outlivingItsAnswer = (waitUntil: WaitUntil) =>
+  createMiddleware<Env>(async (c, next) => {
+    const work = next();
+    waitUntil(c, work);
+    await work;
   });
 
 function allowedMethods(app: OpenAPIHono<Env>): Map<string, string[]> {
@@ -100,19 +108,4 @@ function allowedMethods(app: OpenAPIHono<Env>): Map<string, string[]> {
     methods.set(path, [...allowed]);
   }
   return methods;
-}
-
-type Issue = { readonly path: PropertyKey[]; readonly message: string; readonly code?: string };
-
-function invalidInput(issues: readonly (Issue & { readonly keys?: string[] })[]): DomainError {
-  return new DomainError('invalid_input', 'The input is not valid: see errors.', {
-    issues: issues.flatMap((issue) =>
-      issue.code === 'unrecognized_keys'
-        ? (issue.keys ?? []).map((key) => ({
-            path: [...issue.path, key].join('.'),
-            message: 'This field is not known.',
-          }))
-        : [{ path: issue.path.map(String).join('.'), message: issue.message }],
-    ),
-  });
 }

@@ -1,6 +1,5 @@
 import type { Context } from '../domain/context.ts';
-import type { AccessClaims } from '../domain/session/access-token.ts';
-import type { Principal } from '../domain/session/authenticate.ts';
+import type { Principal } from '../domain/session/schema.ts';
 
 /** What a request carries through the middleware. */
 export type Env = {
@@ -8,10 +7,8 @@ export type Env = {
     requestId: string;
     /** The service's context, for this request. */
     context: Context;
-    /** On routes behind `authenticated`. */
-    principal: Principal;
-    /** Instead of `principal`: a token that ended by the very change that was asked for with it. */
-    spent: AccessClaims | undefined;
+    /** Who is asking, where the route asked for it. */
+    principal: Principal | undefined;
     /** The code of the problem that the answer is, if it is one. */
     problem: string | undefined;
   };

@@ -6,15 +6,27 @@ import { DomainError } from '../domain/errors.ts';
 import { isStoreError } from '../store/port.ts';
 import type { Env } from './env.ts';
 
-/** What a refusal is over HTTP. The codes of the domain, and those of HTTP alone. */
-type ProblemCode =
-  | DomainErrorCode
+/** The refusals of HTTP alone. */
+type HttpErrorCode =
   | 'malformed_json'
   | 'not_found'
   | 'method_not_allowed'
   | 'body_too_large'
   | 'unsupported_media_type'
   | 'internal_error';
+
+type ProblemCode = DomainErrorCode | HttpErrorCode;
+
+/** A refusal in the words of HTTP: its message is fit for the caller. */
+export class HttpError extends Error {
+  override readonly name = 'HttpError';
+  readonly code: HttpErrorCode;
+
+  constructor(code: HttpErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
 
 type Problem = { readonly status: ProblemStatus; readonly title: string };
 
@@ -51,6 +63,23 @@ const PROBLEMS: Readonly<Record<ProblemCode, Problem>> = {
   body_too_large: { status: 413, title: 'Body too large' },
   unsupported_media_type: { status: 415, title: 'Unsupported media type' },
   internal_error: { status: 500, title: 'Internal error' },
+};
+
+/** What each status means, for /openapi.json. */
+export const STATUS_DESCRIPTIONS: Readonly<Record<ProblemStatus, string>> = {
+  308: 'The organization left this name by a rename: see Location.',
+  400: 'Malformed JSON.',
+  401: 'No valid token, or wrong credentials.',
+  403: 'Not permitted, or a recent sign-in is needed.',
+  404: 'Not there.',
+  405: 'Another method; see Allow.',
+  409: 'In conflict with what is there.',
+  413: 'The body is too large.',
+  415: 'Not application/json.',
+  422: 'Invalid input: `errors` says what to change.',
+  429: 'Too many attempts; see Retry-After, RateLimit and RateLimit-Policy.',
+  500: 'The service failed; report the request id.',
+  503: 'Busy, or the data cannot be reached; see Retry-After.',
 };
 
 /** Seconds after which a caller may try again. */
@@ -98,10 +127,11 @@ export function problem(
   return c.body(JSON.stringify(body), status);
 }
 
-/** The response for whatever was thrown: what the domain refuses, in its words; anything else without a word. */
+/** The response for an error: a refusal keeps its message; of any other error the caller learns nothing. */
 export function problemOf(c: HonoContext<Env>, error: unknown): Response {
-  // It failed after the deadline: the caller has been answered.
+  // The error came after the deadline: the caller has been answered.
   if (c.finalized) return c.res;
+  if (error instanceof HttpError) return problem(c, error.code, error.message);
   if (error instanceof DomainError) {
     if (error.code === 'organization_renamed')
       c.header('Location', underNewName(c.req.url, error.organizations[0] ?? ''));
@@ -111,17 +141,21 @@ export function problemOf(c: HonoContext<Env>, error: unknown): Response {
       ...(error.code === 'organization_required' && { organizations: [...error.organizations] }),
     });
   }
-  // The deadline of http/deadline.ts.
+  // From http/deadline.ts.
   if (error instanceof HTTPException && error.status === 503) {
     c.get('context').log('warn', 'request.late', { request_id: c.get('requestId') });
-    return problem(c, 'unavailable', 'It took too long, and may still be done: look, or ask for the same again.');
+    return problem(
+      c,
+      'unavailable',
+      'The request took too long. It may still be completed: check, or send the same request again.',
+    );
   }
   if (isStoreError(error, 'Unavailable', 'OutcomeUnknown')) {
     c.get('context').log('warn', 'store.unavailable', { request_id: c.get('requestId'), code: error.code });
-    return problem(c, 'unavailable', 'The service cannot reach its data just now. Try again.');
+    return problem(c, 'unavailable', 'The service cannot reach its data at the moment. Try again.');
   }
   c.get('context').log('error', 'request.failed', { request_id: c.get('requestId'), error });
-  return problem(c, 'internal_error', 'Something went wrong on our side. Give the request id when you report it.');
+  return problem(c, 'internal_error', 'The service failed. Report the problem with its request id.');
 }
 
 /** The same request under the organization's new name. */

@@ -1,40 +1,38 @@
 import type { Context as HonoContext, MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
-import type { Context } from '../domain/context.ts';
-import type { Remaining } from '../domain/throttle/budget.ts';
+import type { Remaining } from '../domain/rate-limit/schema.ts';
+import type { Services } from '../services.ts';
 import type { Env } from './env.ts';
 
 const MAX_DEVICE_LENGTH = 256;
 
 /** Keeps the instance that answers a request alive until the work has ended, where the runtime would not. */
-export type WaitUntil = (c: HonoContext, work: Promise<void>) => void;
+export type WaitUntil = (c: HonoContext, work: Promise<unknown>) => void;
 
 /**
- * Puts the service's context into the request, with what is known of who sent it; and into the response, what is left
+ * Puts the service's context into the request, with what is known of its sender; and into the response, what is left
  * of the budgets that it drew on (draft-ietf-httpapi-ratelimit-headers).
  */
 export const requestContext = (
-  context: Context,
+  { contextFor }: Pick<Services, 'contextFor'>,
   clientAddress: (c: HonoContext<Env>) => string,
   waitUntil: WaitUntil | undefined,
 ): MiddlewareHandler<Env> =>
   createMiddleware<Env>(async (c, next) => {
-    const request = {
-      id: c.get('requestId'),
-      address: clientAddress(c),
-      device: c.req.header('User-Agent')?.slice(0, MAX_DEVICE_LENGTH) ?? null,
-    };
     const budgets = new Map<string, Remaining>();
-    const noteBudget = (remaining: Remaining) => {
-      const known = budgets.get(remaining.name);
-      if (known === undefined || remaining.left < known.left) budgets.set(remaining.name, remaining);
-    };
-    const later = (work: () => Promise<void>) => {
-      const run = context.later(work);
-      waitUntil?.(c, run);
-      return run;
-    };
-    c.set('context', { ...context, request, noteBudget, later });
+    const context = contextFor({
+      request: {
+        id: c.get('requestId'),
+        address: clientAddress(c),
+        device: c.req.header('User-Agent')?.slice(0, MAX_DEVICE_LENGTH).toWellFormed() ?? null,
+      },
+      noteBudget: (remaining) => {
+        const known = budgets.get(remaining.name);
+        if (known === undefined || remaining.left < known.left) budgets.set(remaining.name, remaining);
+      },
+      ...(waitUntil !== undefined && { waitUntil: (work: Promise<unknown>) => waitUntil(c, work) }),
+    });
+    c.set('context', context);
     await next();
     if (budgets.size === 0) return;
     const noted = [...budgets.values()];

@@ -1,6 +1,5 @@
 import * as z from 'zod';
-import type { ProblemStatus } from './problem.ts';
-import { problemSchema } from './problem.ts';
+import { ROLES } from '../domain/roles.ts';
 
 /** The longest text that a field takes before its own rules are looked at, in UTF-16 units. */
 const MAX_TEXT = 1024;
@@ -19,32 +18,39 @@ export const email = z.email().max(MAX_EMAIL).meta({ example: 'admin@testco.com'
 export const newPassword = z.string().min(8).max(72).meta({
   format: 'password',
   description:
-    '8 characters to 72 bytes (bcrypt reads no more), without NUL; none of the most used ones, nor one’s email or organization.',
+    '8 characters to 72 bytes (bcrypt reads no more), without NUL. Common passwords, the email and the organization’s name are refused.',
   example: 'TestPass123',
 });
 
-/** A password to check: whatever could ever have been one, and more, is compared and found wrong. */
+/** A password to check: a text that can be no password is compared too, and found wrong. */
 export const password = z.string().min(1).max(MAX_TEXT).meta({ format: 'password', example: 'TestPass123' });
 
-export const timestamp = z.iso.datetime().meta({ example: '2026-11-24T05:00:00.000Z' });
+export const role = z.enum(ROLES);
+
+/** A time: a Date inside, ISO 8601 outside. */
+export const timestamp = z
+  .codec(z.iso.datetime({ offset: true }), z.date(), {
+    decode: (text) => new Date(text),
+    encode: (date) => date.toISOString(),
+  })
+  .meta({ type: 'string', format: 'date-time', example: '2026-11-24T05:00:00.000Z' });
 
 export const metadata = z.object({
   organization_id: z.string(),
   organization_name: z.string(),
   collection_name: z.string(),
   status: z.enum(['active', 'renaming']),
-  progress: z
-    .object({ copied: z.int(), total: z.int() })
-    .optional()
-    .meta({ description: 'While the documents are copied to the collection of the new name.' }),
   created_at: timestamp,
   updated_at: timestamp,
 });
 
-export const tokens = z.object({
+export const accessToken = z.object({
   access_token: z.string(),
   token_type: z.literal('bearer'),
   expires_in: z.int().meta({ description: 'Seconds.' }),
+});
+
+export const tokens = accessToken.extend({
   refresh_token: z.string().meta({ description: 'Good once, for POST /admin/refresh.' }),
 });
 
@@ -62,40 +68,3 @@ export const page = <T extends z.ZodType>(item: T) =>
     items: z.array(item),
     next_cursor: z.string().nullable().meta({ description: 'null: this is the last page.' }),
   });
-
-/** A JSON body that must be there. */
-export const body = <T extends z.ZodType>(schema: T) => ({
-  required: true,
-  content: { 'application/json': { schema } },
-});
-
-/** A JSON response. */
-export const json = <T extends z.ZodType>(description: string, schema: T) => ({
-  description,
-  content: { 'application/json': { schema } },
-});
-
-const DESCRIPTIONS: Readonly<Record<ProblemStatus, string>> = {
-  308: 'The organization left this name by a rename: see Location.',
-  400: 'Malformed JSON.',
-  401: 'No valid token, or wrong credentials.',
-  403: 'Not permitted, or a recent sign-in is needed.',
-  404: 'Not there.',
-  405: 'Another method; see Allow.',
-  409: 'In conflict with what is there.',
-  413: 'The body is too large.',
-  415: 'Not application/json.',
-  422: 'Invalid input: `errors` says what to change.',
-  429: 'Too many attempts; see Retry-After, RateLimit and RateLimit-Policy.',
-  500: 'A fault of the service; report the request id.',
-  503: 'Busy, or the data is out of reach; see Retry-After.',
-};
-
-/** Problem responses for a route, beside those that every route has. */
-export const problems = (...statuses: ProblemStatus[]) =>
-  Object.fromEntries(
-    [...statuses, 500 as const, 503 as const].map((status) => [
-      status,
-      { description: DESCRIPTIONS[status], content: { 'application/problem+json': { schema: problemSchema } } },
-    ]),
-  );

@@ -1,31 +1,25 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
 import type { Env } from '../env.ts';
-import { json, problems } from '../schemas.ts';
+import { routeGroup } from '../route.ts';
 
 const ok = z.object({ status: z.literal('ok') });
 
-/** /health/live: the process answers. /health/ready: it can serve, store and all. */
-export function healthRoutes(app: OpenAPIHono<Env>, checkReady: () => Promise<void>): void {
-  const live = createRoute({
-    method: 'get',
-    path: '/health/live',
-    tags: ['Health'],
+/** The process answers: /live. It can serve, store and all: /ready. */
+export function healthRoutes(checkReady: () => Promise<void>): OpenAPIHono<Env> {
+  const { app, route } = routeGroup('Health');
+  route('GET /live', {
     summary: 'Whether the process answers',
-    responses: { 200: json('It does.', ok) },
+    answer: { description: 'It does.', schema: ok },
+    verb: async () => ({ status: 'ok' as const }),
   });
-  app.openapi(live, (c) => c.json({ status: 'ok' as const }, 200));
-
-  const ready = createRoute({
-    method: 'get',
-    path: '/health/ready',
-    tags: ['Health'],
+  route('GET /ready', {
     summary: 'Whether the service can serve, its store included',
-    responses: { 200: json('It can.', ok), ...problems() },
+    answer: { description: 'It can.', schema: ok },
+    verb: async () => {
+      await checkReady();
+      return { status: 'ok' as const };
+    },
   });
-  app.openapi(ready, async (c) => {
-    await checkReady();
-    return c.json({ status: 'ok' as const }, 200);
-  });
+  return app;
 }

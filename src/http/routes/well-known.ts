@@ -1,11 +1,10 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import { createRoute } from '@hono/zod-openapi';
 import * as z from 'zod';
 import type { Env } from '../env.ts';
-import { json, problems } from '../schemas.ts';
+import { routeGroup } from '../route.ts';
 
-/** Whoever checks tokens by these keys may keep them for so many seconds. */
-const KEPT_SECONDS = 300;
+/** How long a verifier of tokens may keep these keys, in seconds. */
+const MAX_AGE_SECONDS = 300;
 
 const publicKey = z.object({
   kid: z.string(),
@@ -17,21 +16,18 @@ const publicKey = z.object({
   y: z.string().optional(),
 });
 
-/** /.well-known/jwks.json: what others check access tokens with. */
-export function wellKnownRoutes(app: OpenAPIHono<Env>): void {
-  const keys = createRoute({
-    method: 'get',
-    path: '/.well-known/jwks.json',
-    tags: ['Tokens'],
+const keySet = z.object({ keys: z.array(publicKey) });
+
+/** The public keys that others check access tokens with: /jwks.json. */
+export function wellKnownRoutes(): OpenAPIHono<Env> {
+  const { app, route } = routeGroup('Tokens');
+  route('GET /jwks.json', {
     summary: 'The public keys of access tokens (JWK Set, RFC 7517)',
-    responses: {
-      200: json('The keys; none where tokens are signed with a shared secret.', z.object({ keys: z.array(publicKey) })),
-      ...problems(),
+    answer: { description: 'The keys; none where tokens are signed with a shared secret.', schema: keySet },
+    verb: async ({ tokens }, _, c) => {
+      c.header('Cache-Control', `public, max-age=${MAX_AGE_SECONDS}`);
+      return keySet.parse({ keys: await tokens.publicKeys() });
     },
   });
-  app.openapi(keys, async (c) => {
-    const found = await c.get('context').tokens.publicKeys();
-    c.header('Cache-Control', `public, max-age=${KEPT_SECONDS}`);
-    return c.json({ keys: z.array(publicKey).parse(found) }, 200);
-  });
+  return app;
 }

@@ -1,0 +1,189 @@
+import type { RouteConfig } from '@hono/zod-openapi';
+import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context as HonoContext } from 'hono';
+import * as z from 'zod';
+import { authorize } from '../domain/authorization.ts';
+import type { Context } from '../domain/context.ts';
+import { DomainError } from '../domain/errors.ts';
+import { limitByAddress } from '../domain/rate-limit/by-address.ts';
+import type { LimitedAction } from '../domain/rate-limit/schema.ts';
+import type { Action } from '../domain/roles.ts';
+import { authenticate } from '../domain/session/authenticate.ts';
+import type { Principal } from '../domain/session/schema.ts';
+import { bearerToken } from './bearer-token.ts';
+import { boundedBody, readJson } from './body.ts';
+import type { Env } from './env.ts';
+import type { ProblemStatus } from './problem.ts';
+import { problemSchema, STATUS_DESCRIPTIONS } from './problem.ts';
+
+/** Faults of the input that one answer names at most. */
+const MAX_ISSUES = 20;
+
+/** No input of this kind. */
+type None = z.ZodObject<Record<never, never>>;
+
+/** What a verb gets: the fields of query, headers and body, and the principal where there is an action. */
+type Input<Query, Headers, Body, Required> = z.output<Query> &
+  z.output<Headers> &
+  z.output<Body> &
+  (Required extends Action ? { principal: Principal } : unknown);
+
+/** What a route takes and answers: requests are checked by it, and /openapi.json describes it. */
+export type Route<
+  Query extends z.ZodObject,
+  Headers extends z.ZodObject,
+  Body extends z.ZodType,
+  Answer extends z.ZodType,
+  Required extends Action | undefined,
+> = {
+  readonly summary: string;
+  readonly description?: string;
+  /** What the caller must be permitted to do. Left out: anyone may call. */
+  readonly action?: Required;
+  /** What the caller's address may do only a limited number of times. */
+  readonly limit?: LimitedAction;
+  readonly query?: Query;
+  /** By their names in lower case. */
+  readonly headers?: Headers;
+  readonly body?: Body;
+  readonly answer: {
+    /** Left out: 200 with a schema, 204 without. */
+    readonly status?: 202;
+    readonly description: string;
+    readonly schema?: Answer;
+    readonly headers?: z.ZodObject;
+  };
+  /** Answers beside that one and the refusals. */
+  readonly responses?: RouteConfig['responses'];
+  /** Statuses of refusals beside those that follow from the fields above. */
+  readonly refusals?: readonly ProblemStatus[];
+  /** A verb of the domain, or a function that calls one; it may answer with a response of its own. */
+  readonly verb: (
+    context: Context,
+    input: Input<Query, Headers, Body, Required>,
+    c: HonoContext<Env>,
+  ) => Promise<z.output<Answer> | Response>;
+};
+
+type AnyRoute = Omit<Route<z.ZodObject, z.ZodObject, z.ZodType, z.ZodType, Action | undefined>, 'verb'>;
+
+/**
+ * A group of routes as an app of its own, and the function that adds a route to it. A request is checked in this order:
+ * the body's size, authentication and authorization, the body's form, the address's budget, the schemas. The answer
+ * holds the fields of its schema and no other.
+ */
+export function routeGroup(tag: string) {
+  const app = new OpenAPIHono<Env>();
+  const route = <
+    Answer extends z.ZodType = z.ZodUnknown,
+    Query extends z.ZodObject = None,
+    Headers extends z.ZodObject = None,
+    Body extends z.ZodType = None,
+    Required extends Action | undefined = undefined,
+  >(
+    place: `${'GET' | 'POST' | 'PUT' | 'DELETE'} /${string}`,
+    definition: Route<Query, Headers, Body, Answer, Required>,
+  ): void => {
+    const [method = '', path = ''] = place.split(' ');
+    const { action, limit, query, headers, body, answer, verb } = definition;
+    app.openAPIRegistry.registerPath({
+      method: method.toLowerCase() as RouteConfig['method'],
+      path,
+      tags: [tag],
+      ...described(definition),
+    });
+    app.on(method, [path], ...(body === undefined ? [] : [boundedBody]), async (c) => {
+      const context = c.get('context');
+      const principal = action && (await authorized(c, action));
+      const json = body && (await readJson(c));
+      if (limit !== undefined) await limitByAddress(context, limit);
+      const input = {
+        ...(query && parse(query, queryOf(c))),
+        ...(headers && parse(headers, headersOf(c, headers))),
+        ...(body && (parse(body, json) as object)),
+        ...(principal && { principal }),
+      } as Input<Query, Headers, Body, Required>;
+      // A verb that may be cached says so.
+      c.header('Cache-Control', 'no-store');
+      const result = await verb(context, input, c);
+      if (result instanceof Response) return result;
+      const status = statusOf(answer);
+      return answer.schema === undefined
+        ? c.body(null, status)
+        : c.json(z.encode(answer.schema, result) as object, status as 200);
+    });
+  };
+  return { app, route };
+}
+
+async function authorized(c: HonoContext<Env>, action: Action): Promise<Principal> {
+  const context = c.get('context');
+  const principal = await authenticate(context, bearerToken(c));
+  // Before the refusal: the log says whose it was.
+  c.set('principal', principal);
+  authorize(context, principal.admin, action);
+  return principal;
+}
+
+/** A parameter that is given twice is a list, which no schema takes. */
+const queryOf = (c: HonoContext<Env>): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(c.req.queries()).map(([name, values]) => [name, values.length === 1 ? values[0] : values]),
+  );
+
+const headersOf = (c: HonoContext<Env>, { shape }: z.ZodObject): Record<string, unknown> =>
+  Object.fromEntries(Object.keys(shape).map((name) => [name, c.req.header(name)]));
+
+/** @throws {DomainError} invalid_input */
+function parse<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues.flatMap((issue) =>
+    issue.code === 'unrecognized_keys'
+      ? issue.keys.map((key) => ({ path: [...issue.path, key].join('.'), message: 'This field is not known.' }))
+      : [{ path: issue.path.map(String).join('.'), message: issue.message }],
+  );
+  throw new DomainError('invalid_input', 'The input is not valid: see errors.', {
+    issues: issues.slice(0, MAX_ISSUES),
+  });
+}
+
+const statusOf = ({ status, schema }: AnyRoute['answer']): 200 | 202 | 204 =>
+  status ?? (schema === undefined ? 204 : 200);
+
+/** The route's part of /openapi.json. */
+function described(route: AnyRoute): Pick<RouteConfig, 'summary' | 'request' | 'responses'> {
+  const { summary, description, action, limit, query, headers, body, answer, responses, refusals = [] } = route;
+  const statuses: ProblemStatus[] = [
+    ...(body === undefined ? [] : ([400, 413, 415, 422] as const)),
+    ...(query === undefined ? [] : ([422] as const)),
+    ...(action === undefined ? [] : ([401, 403] as const)),
+    ...(limit === undefined ? [] : ([429] as const)),
+    ...refusals,
+    500,
+    503,
+  ];
+  const problems = statuses.map((status) => [
+    status,
+    { description: STATUS_DESCRIPTIONS[status], content: { 'application/problem+json': { schema: problemSchema } } },
+  ]);
+  return {
+    summary,
+    ...(description && { description }),
+    ...(action && { security: [{ bearer: [] }] }),
+    request: {
+      ...(query && { query }),
+      ...(headers && { headers }),
+      ...(body && { body: { required: true, content: { 'application/json': { schema: body } } } }),
+    },
+    responses: {
+      [statusOf(answer)]: {
+        description: answer.description,
+        ...(answer.schema && { content: { 'application/json': { schema: answer.schema } } }),
+        ...(answer.headers && { headers: answer.headers }),
+      },
+      ...responses,
+      ...Object.fromEntries(problems),
+    },
+  };
+}

@@ -1,0 +1,70 @@
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import * as z from 'zod';
+import { changePassword } from '../../domain/admin/change-password.ts';
+import { forgotPassword, resetPassword } from '../../domain/admin/reset-password.ts';
+import { resendVerification, verifyEmail } from '../../domain/admin/verify-email.ts';
+import { acceptInvitation } from '../../domain/invitation/accept.ts';
+import type { Env } from '../env.ts';
+import { routeGroup } from '../route.ts';
+import { accessToken, email, newPassword, oneTimeToken, organizationName, password, role } from '../schemas.ts';
+
+const joined = z.object({
+  organization_id: z.string(),
+  organization: z.string(),
+  admin_id: z.string(),
+  admin_email: z.string(),
+  role,
+});
+
+/** One's account, by password or by a token from a mail: /admin/password/*, /verify-email, /accept-invite. */
+export function accountRoutes(): OpenAPIHono<Env> {
+  const { app, route } = routeGroup('Admins');
+  route('POST /password/change', {
+    summary: 'Change one’s own password; every other session ends',
+    action: 'account.update',
+    body: z.strictObject({ current_password: password, new_password: newPassword }),
+    answer: {
+      description: 'Changed: an access token of the same session that ends when the old one would.',
+      schema: accessToken,
+    },
+    refusals: [409, 429],
+    verb: changePassword,
+  });
+  route('POST /password/forgot', {
+    summary: 'Ask for a mail with a token to choose a new password',
+    description: 'The answer is the same whether the email is known or not.',
+    limit: 'mail',
+    body: z.strictObject({ email, organization_name: organizationName.optional() }),
+    answer: { status: 202, description: 'It will be sent, where there is an account.' },
+    verb: forgotPassword,
+  });
+  route('POST /password/reset', {
+    summary: 'Choose a new password with the token from the mail; every earlier sign-in ends',
+    body: z.strictObject({ token: oneTimeToken, password: newPassword }),
+    answer: { description: 'The password is changed.' },
+    refusals: [401, 409],
+    verb: resetPassword,
+  });
+  route('POST /verify-email', {
+    summary: 'Show that an email is one’s own, by the token that was sent to it',
+    body: z.strictObject({ token: oneTimeToken }),
+    answer: { description: 'Verified.' },
+    refusals: [401],
+    verb: verifyEmail,
+  });
+  route('POST /verify-email/resend', {
+    summary: 'Ask for another token to verify the email; the earlier ones end',
+    action: 'account.update',
+    limit: 'mail',
+    answer: { status: 202, description: 'It will be sent, unless the email is verified.' },
+    verb: resendVerification,
+  });
+  route('POST /accept-invite', {
+    summary: 'Become an admin with the token of an invitation; then sign in',
+    body: z.strictObject({ token: oneTimeToken, password: newPassword }),
+    answer: { description: 'An admin now.', schema: joined },
+    refusals: [401, 409],
+    verb: acceptInvitation,
+  });
+  return app;
+}
