@@ -1,26 +1,25 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Config } from './config.ts';
-import { createTurns } from './domain/audit/turns.ts';
-import type { Context, Log, Passwords } from './domain/context.ts';
+import type { Context, Log, Passwords, RequestInfo } from './domain/context.ts';
+import { prepareDeployment } from './domain/deployment.ts';
 import { DomainError } from './domain/errors.ts';
-import type { Mailer } from './domain/mail/mailer.ts';
-import { openMaster, prepareMaster } from './domain/master.ts';
-import { reconcile } from './domain/organization/reconcile.ts';
+import { Master } from './domain/master.ts';
+import { resumeOperation } from './domain/operations.ts';
+import type { Mailer } from './domain/outbox/schema.ts';
+import { reconcile } from './domain/reconcile.ts';
 import { createAccessTokens } from './platform/access-token.ts';
 import type { KeyRings } from './platform/key-rings.ts';
 import { createSecretKeyRings } from './platform/key-rings.ts';
 import { createKeyedHash } from './platform/keyed-hash.ts';
-import { createUnsentMailer } from './platform/mail/unsent.ts';
-import type { Hasher } from './platform/password.ts';
-import { costOf, HasherBusyError } from './platform/password.ts';
+import { createLogOnlyMailer } from './platform/mail/log-only.ts';
+import type { Hasher } from './platform/hashing/hasher.ts';
+import { costOf, HasherBusyError } from './platform/hashing/hasher.ts';
 import { createSeals } from './platform/seals.ts';
 import type { Executor } from './store/port.ts';
-import { createStore } from './store/store.ts';
+import type { TimeLeft } from './store/store.ts';
+import { Store } from './store/store.ts';
 
 const MINUTE = 60;
-
-/** What of a request's time it may wait for a copy of documents: the rest is for its answer. */
-const COPY_SHARE = 0.6;
 
 /** The name, in placements, of the one cluster there is. */
 const MAIN_CLUSTER = 'main';
@@ -38,23 +37,38 @@ export type Platform = {
   readonly time?: Pick<Context, 'clock' | 'wait'>;
   /** Left out: nothing is sent, and the log says what would have been. */
   readonly mailer?: Mailer;
-  /** As in the context. Left out: what is left for later is left to the reconciler. */
-  readonly later?: Context['later'];
+  /** Begins work in a turn of its own; resolves when it has ended, and never rejects. Left out: the reconciler does it. */
+  readonly background?: (work: () => Promise<unknown>) => Promise<void>;
+};
+
+/** What a request brings. */
+export type RequestScope = {
+  readonly request: RequestInfo;
+  readonly noteBudget: Context['noteBudget'];
+  /** Keeps the instance alive until the work has ended, where the runtime would not. */
+  readonly waitUntil?: ((work: Promise<void>) => void) | undefined;
 };
 
 /** The service's parts, wired together. */
 export type Services = {
+  /** What the service does by itself works with this one. */
   readonly context: Context;
+  /** The context of a request, whose store calls end with its time. */
+  contextFor(scope: RequestScope): Context;
   /** How long a request may take before its caller gets 503, in milliseconds. */
   readonly requestMs: number;
   /** Whose X-Forwarded-For counts: addresses and networks. */
   readonly trustedProxies: readonly string[];
-  /** Makes the master's collections once; tries again at the next call when the store was away. */
+  /**
+   * Makes the databases ready, or finds them so; at once when this instance did before.
+   * @throws {DeploymentMismatchError} when they are another deployment's
+   * @throws {StoreError}
+   */
   prepare(): Promise<void>;
   /** Resolves when the service can serve. @throws {StoreError} */
   checkReady(): Promise<void>;
-  /** Ends what was left open by instances that died: see domain/organization/reconcile.ts. True: again at once. */
-  reconcile(scope: { thorough: boolean }): Promise<boolean>;
+  /** One round of due work: see domain/reconcile.ts. True: the next one should come at once. */
+  reconcile(): Promise<boolean>;
   close(): Promise<void>;
 };
 
@@ -65,31 +79,35 @@ const machineTime: Pick<Context, 'clock' | 'wait'> = {
 
 /** Wires the parts together, from configuration and what the runtime brings. Asks nothing of the store yet. */
 export function createServices(config: Config, platform: Platform): Services {
-  const store = createStore(platform.executor);
+  const store = new Store(platform.executor);
   const { clock, wait } = platform.time ?? machineTime;
+  const background = platform.background ?? (async () => {});
   const newId = () => uuidv7();
   const keys = platform.keys ?? createSecretKeyRings(platform.jwtSecret, config.jwt.algorithm);
+  const ports = (timeLeft?: TimeLeft) => {
+    const bound = timeLeft === undefined ? store : store.within(timeLeft);
+    const tenants: Context['tenants'] = ({ database }) => bound.database(database);
+    return { master: new Master(bound, config.masterDatabase), tenants };
+  };
   const context: Context = {
+    ...ports(),
     request: { id: 'service', address: null, device: null },
     noteBudget: () => {},
-    master: openMaster(store, config.masterDatabase),
-    clusters: () => store,
     passwords: createPasswords(platform.hasher, config.bcryptCost),
     tokens: createAccessTokens({ ...config.jwt, keys, clock, newId }),
-    mailer: platform.mailer ?? createUnsentMailer(platform.log),
-    later: platform.later ?? (async () => {}),
+    mailer: platform.mailer ?? createLogOnlyMailer(platform.log),
+    runInBackground: (work) => background(() => work(context)),
+    resume: resumeOperation,
     clock,
     keyedHash: createKeyedHash(platform.jwtSecret),
     seals: createSeals(config.auditSecrets ?? [platform.jwtSecret]),
-    auditTurns: createTurns(machineTime.wait),
+    auditTails: new Map(),
     wait,
     newId,
     log: platform.log,
     settings: {
       placement: { cluster: MAIN_CLUSTER, database: config.tenantsDatabase },
       leaseMs: config.leaseMs,
-      quarantineMs: config.quarantineMs,
-      copyWaitMs: Math.min(config.copyWaitMs, config.storeTimeoutMs * COPY_SHARE),
       nameLeaseMs: config.nameLeaseMs,
       retentionMs: config.retentionMs,
       publicUrl: config.publicUrl,
@@ -100,16 +118,30 @@ export function createServices(config: Config, platform: Platform): Services {
     },
   };
 
-  let prepared: Promise<void> | undefined;
-  const prepare = () => {
-    prepared ??= prepareMaster(context.master).catch((error: unknown) => {
-      prepared = undefined;
-      throw error;
-    });
-    return prepared;
+  // Results are kept, promises are not: on Workers nobody may await what another request began.
+  let prepared = false;
+  const prepare = async () => {
+    if (prepared) return;
+    await prepareDeployment(context);
+    prepared = true;
   };
+  let rounds = 0;
   return {
     context,
+    contextFor: ({ request, noteBudget, waitUntil }) => {
+      const deadline = performance.now() + config.storeTimeoutMs;
+      return {
+        ...context,
+        ...ports(() => deadline - performance.now()),
+        request,
+        noteBudget,
+        runInBackground: (work) => {
+          const run = background(() => work({ ...context, request }));
+          waitUntil?.(run);
+          return run;
+        },
+      };
+    },
     requestMs: config.storeTimeoutMs,
     trustedProxies: config.trustedProxies,
     prepare,
@@ -117,9 +149,9 @@ export function createServices(config: Config, platform: Platform): Services {
       await prepare();
       await store.ping();
     },
-    reconcile: async (scope) => {
+    reconcile: async () => {
       await prepare();
-      return reconcile(context, scope);
+      return reconcile(context, rounds++);
     },
     close: () => store.close(),
   };

@@ -1,108 +1,101 @@
-import type { Document, Filter } from '../../store/port.ts';
-import type { Collection } from '../../store/store.ts';
-import { settleDue } from '../audit/due.ts';
-import { countedLongEnough, recordFailures } from '../audit/sign-in-failures.ts';
-import type { Context } from '../context.ts';
-import { sendDueMails } from '../mail/outbox.ts';
-import { releaseClaims } from './claims.ts';
-import { eraseOrganization, purge } from './erase.ts';
-import { recoverStale } from './lifecycle.ts';
-import { clearAsides, sweep } from './sweep.ts';
+import type { Document, Filter, Scalar } from '../store/port.ts';
+import type { Collection } from '../store/store.ts';
+import { writeDueCheckpoint } from './audit/checkpoint.ts';
+import { flushPendingAudit } from './audit/pending.ts';
+import { failuresDueBefore, recordSignInFailures } from './audit/sign-in-failures.ts';
+import type { Context } from './context.ts';
+import { purgeOrganization } from './organization/delete.ts';
+import { eraseOrganization } from './organization/erase.ts';
+import { resumeExpired } from './organization/journal.ts';
+import { tryOpenMove } from './organization/rename.ts';
+import type { OrganizationDocument } from './organization/schema.ts';
+import { sendDueMails } from './outbox/outbox.ts';
+import { syncLateWrites } from './tenant-data/late-writes.ts';
 
-const PAGE = 200;
+/** Items of a kind that one round takes at most: the rest comes in the next one. */
+const PAGE = 100;
 
 /**
- * Brings everything that was left open to its end: operations whose lease has run out, collections that late writers
- * brought back, and what an instance paused past its lease left without an owner. Any number of instances may run it
- * at once, and any of them may die in it.
- * @returns whether a copy of documents is under way that anyone may go on with at once
- * @param thorough look for leftovers of any age, not of the last while only: at start, and now and then
+ * One round of due work: each kind is asked for what is due, a bounded page at a time, each item guarded by itself. An
+ * idle round costs the same few calls however many organizations there are. Any number of instances may run it at
+ * once, and any of them may die in it.
+ * @param round counts the rounds of this instance: what has expired is cleared a kind a round
+ * @returns whether a page was full, so that the next round should come at once
  */
-export async function reconcile(context: Context, { thorough }: { thorough: boolean }): Promise<boolean> {
-  const { organizations, admins, claims, sessions, mails, idempotency, sign_in_failures, budgets } = context.master;
+export async function reconcile(context: Context, round: number): Promise<boolean> {
+  const { organizations, collections, admins, signInFailures, checkpoints, names } = context.master;
   const now = context.clock();
-  const until = new Date(now.getTime() + context.settings.copyWaitMs);
-  await each(context, organizations, { lease_until: { $lt: now } }, (organization) =>
-    recoverStale(context, organization, until),
-  );
-  await each(context, claims, { state: 'quarantined' }, (claim) => sweep(context, claim));
-  await clearAsides(context);
-  await each(context, organizations, { purge_at: { $lt: now } }, (organization) => purge(context, organization));
-  await claims.deleteMany({ state: 'leased', until: { $lt: now } });
-  await clearOrphans(context, thorough);
-  const sincePausedAtMost = new Date(now.getTime() - context.settings.leaseMs);
-  await each(context, admins, { audit_due_at: { $lt: sincePausedAtMost } }, ({ _id }) => settleDue(context, _id));
-  await each(context, sign_in_failures, countedLongEnough(context), (failures) => recordFailures(context, failures));
-  await sessions.deleteMany({ expires_at: { $lt: now } });
-  await idempotency.deleteMany({ expires_at: { $lt: now } });
-  await budgets.deleteMany({ expires_at: { $lt: now } });
-  await mails.deleteMany({ expires_at: { $lt: now } });
-  await sendDueMails(context);
-  const left = { lease_until: { $lt: context.clock() }, 'operation.step': 'copying' };
-  return (await organizations.count(left, { limit: 1 })) > 0;
+  const due = { due_at: { $lt: now } };
+  const pages = [
+    await each(context, organizations, due, (organization) => whatIsDue(context, organization)),
+    await lookForLateWrites(context, now),
+    await each(context, admins, { audit_due_at: { $lt: now } }, ({ _id }) => flushPendingAudit(context, _id)),
+    await each(context, signInFailures, failuresDueBefore(now), (failures) => recordSignInFailures(context, failures)),
+    await each(context, checkpoints, due, (checkpoint) => writeDueCheckpoint(context, checkpoint)),
+    await guarded(context, 'mails', () => sendDueMails(context)),
+    // Names whose lease is over; and what has expired, where the store does not clear it up by itself.
+    await guarded(context, 'names', () => names.deleteMany({ kind: 'name', ...due })),
+    await guarded(context, 'expired', () => expiring(context, round).deleteMany({ expires_at: { $lt: now } })),
+  ];
+  return pages.includes('full');
 }
 
-/** A process that was paused past its lease may have gone on with a step after others had cleared up behind it. */
-async function clearOrphans(context: Context, thorough: boolean): Promise<void> {
-  const { claims, admins, organizations } = context.master;
-  const { leaseMs, quarantineMs } = context.settings;
-  const now = context.clock().getTime();
-  const since = thorough ? new Date(0) : new Date(now - quarantineMs - 2 * leaseMs);
-  const aged = { created_at: { $gt: since, $lt: new Date(now - leaseMs) } };
-  const cleared = new Set<string>();
-  await each(context, claims, { ...aged, state: 'held' }, async ({ organization_id }) => {
-    if (cleared.has(organization_id)) return;
-    cleared.add(organization_id);
-    await releaseClaims(context, organization_id);
+type Outcome = 'full' | 'done';
+
+async function whatIsDue(context: Context, organization: OrganizationDocument): Promise<unknown> {
+  const { operation, status, next_placement } = organization;
+  if (operation !== null) return resumeExpired(context, organization);
+  if (status === 'deleted') return purgeOrganization(context, organization);
+  if (status === 'erased') return eraseOrganization(context, organization._id);
+  if (next_placement !== null) return tryOpenMove(context, organization);
+}
+
+async function lookForLateWrites(context: Context, now: Date): Promise<Outcome> {
+  return guarded(context, 'claims', async () => {
+    const filter = { kind: 'collection', due_at: { $lt: now } };
+    const claims = await context.master.collections.find(filter, { sort: { due_at: 1 }, limit: PAGE });
+    if (claims.length > 0) await syncLateWrites(context, claims);
+    return claims.length;
   });
-  await each(context, admins, aged, async ({ organization_id }) => {
-    const owner = await organizations.findOne({ _id: organization_id }, { projection: { status: 1 } });
-    if (owner === undefined) await eraseOrganization(context, organization_id);
-  });
-  await clearOrphanSessions(context, since);
 }
 
-/** Sessions that a sign-in opened after their admin was gone. */
-async function clearOrphanSessions(context: Context, since: Date): Promise<void> {
-  const { sessions, admins } = context.master;
-  const { leaseMs, sessionSeconds } = context.settings;
-  const ends = (opened: number) => new Date(opened + sessionSeconds.absolute * 1000);
-  const aged = { expires_at: { $gt: ends(since.getTime()), $lt: ends(context.clock().getTime() - leaseMs) } };
-  for await (const page of pages(sessions, aged)) {
-    const there = await admins.find(
-      { _id: { $in: page.map(({ admin_id }) => admin_id) } },
-      { projection: { organization_id: 1 } },
-    );
-    const known = new Set(there.map(({ _id }) => _id));
-    const orphans = page.filter(({ admin_id }) => !known.has(admin_id)).map(({ _id }) => _id);
-    if (orphans.length > 0) await sessions.deleteMany({ _id: { $in: orphans } });
-  }
-}
+/** After this long, an item that failed is tried again, in milliseconds: until then it is in nobody's way. */
+const RETRY_MS = 5 * 60 * 1000;
 
-/** Does it for every document that matches, page by page; what fails for one is logged, and tried again next time. */
+/** Does it for every document of a page, in the order in which they fell due; what fails for one is put off. */
 async function each<T extends Document>(
   context: Context,
   collection: Collection<T>,
   filter: Filter,
   work: (document: T) => Promise<unknown>,
-): Promise<void> {
-  for await (const page of pages(collection, filter)) {
+): Promise<Outcome> {
+  return guarded(context, collection.name, async () => {
+    const [field = ''] = Object.keys(filter);
+    const page = await collection.find(filter, { sort: { [field]: 1 }, limit: PAGE });
     for (const document of page) {
       try {
         await work(document);
       } catch (error) {
-        context.log('warn', 'reconcile.left', { collection: collection.name, id: document._id, error });
+        context.log('warn', 'reconcile.item_failed', { collection: collection.name, id: document._id, error });
+        const later = new Date(context.clock().getTime() + RETRY_MS);
+        const unchanged = { _id: document._id, [field]: document[field] as Scalar };
+        await collection.updateOne(unchanged, { $set: { [field]: later } });
       }
     }
+    return page.length;
+  });
+}
+
+async function guarded(context: Context, kind: string, work: () => Promise<number>): Promise<Outcome> {
+  try {
+    return (await work()) === PAGE ? 'full' : 'done';
+  } catch (error) {
+    context.log('warn', 'reconcile.kind_failed', { kind, error });
+    return 'done';
   }
 }
 
-async function* pages<T extends Document>(collection: Collection<T>, filter: Filter): AsyncIterable<readonly T[]> {
-  let after = '';
-  for (;;) {
-    const page = await collection.find({ $and: [filter, { _id: { $gt: after } }] }, { sort: { _id: 1 }, limit: PAGE });
-    yield page;
-    after = page.at(-1)?._id ?? after;
-    if (page.length < PAGE) return;
-  }
+function expiring({ master }: Context, round: number): Collection<never> {
+  const kinds = [master.sessions, master.idempotency, master.budgets, master.mails];
+  return kinds[round % kinds.length] as unknown as Collection<never>;
 }

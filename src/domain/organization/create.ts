@@ -1,22 +1,32 @@
-import type { AdminDocument } from '../admin/admin.ts';
-import { emailKey } from '../admin/admin.ts';
+import type { AdminDocument } from '../admin/schema.ts';
+import { emailKey } from '../admin/schema.ts';
 import { checkNewPassword } from '../admin/password-policy.ts';
-import { noteOf } from '../audit/event.ts';
+import { newAddressKey } from '../audit/address.ts';
+import { firstCheckpoint } from '../audit/checkpoint.ts';
+import { auditNote } from '../audit/note.ts';
 import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import { postVerification } from '../mail/account-mails.ts';
-import { sendSoon } from '../mail/outbox.ts';
-import { insertOnce, persist } from '../persist.ts';
-import { claimCollection } from './claims.ts';
+import { enqueueVerification } from '../outbox/account-mails.ts';
+import { sendInBackground } from '../outbox/outbox.ts';
+import { insertOnce, insertUnlessThere, retryOnUnknownOutcome } from '../retry.ts';
+import { claimCollection, makeCollection } from '../tenant-data/collections.ts';
+import type { Placement } from '../tenant-data/schema.ts';
+import { claimName } from './claims.ts';
 import { eraseOrganization } from './erase.ts';
-import { leaseFromNow, rolledBack, takeName } from './lifecycle.ts';
-import { parseOrganizationName } from './name.ts';
-import type { OrganizationDocument } from './organization.ts';
-import { TENANT_INDEXES } from './organization.ts';
+import { endOperation, leaseEnd } from './journal.ts';
+import type { OrganizationName } from './name.ts';
+import { collectionCandidates, parseOrganizationName } from './name.ts';
 import { nameTaken } from './refusals.ts';
+import type { DeleteOperation, OrganizationDocument } from './schema.ts';
 
-export type CreateOrganizationInput = { organization_name: string; email: string; password: string };
+export type CreateOrganizationInput = {
+  readonly organization_name: string;
+  readonly email: string;
+  readonly password: string;
+  /** The ids to create under, never used before; left out: new ones. */
+  readonly ids?: { readonly organizationId: string; readonly adminId: string };
+};
 
 export type CreateOrganizationResult = {
   organization_id: string;
@@ -27,9 +37,6 @@ export type CreateOrganizationResult = {
   created_at: Date;
 };
 
-/** The ids to create under, never used before. */
-export type NewIds = { readonly organizationId: string; readonly adminId: string };
-
 /**
  * Creates an organization, its collection and its first admin, or nothing at all. The organization is journaled as
  * `creating` before anything else, and is there for others from the one write that makes it `active`.
@@ -38,139 +45,174 @@ export type NewIds = { readonly organizationId: string; readonly adminId: string
 export async function createOrganization(
   context: Context,
   input: CreateOrganizationInput,
-  ids: NewIds = { organizationId: context.newId(), adminId: context.newId() },
 ): Promise<CreateOrganizationResult> {
-  const { name, key, slug } = parseOrganizationName(input.organization_name, 'organization_name');
-  checkNewPassword(input.password, 'password', { email: input.email, organizationName: name });
+  const name = parseOrganizationName(input.organization_name, 'organization_name');
+  checkNewPassword(input.password, 'password', { email: input.email, organizationName: name.name });
+  const ids = input.ids ?? { organizationId: context.newId(), adminId: context.newId() };
+  const creating = await journal(context, name, ids);
+  let result: CreateOrganizationResult | undefined;
+  let committed: OrganizationDocument;
+  try {
+    const claim = { key: name.key, organizationId: creating._id, operationId: creating._id };
+    if (!(await claimName(context, claim))) throw nameTaken();
+    const admin = newAdmin(creating, ids.adminId, input.email, await context.passwords.hash(input.password));
+    const placement = await claimAndMakeCollection(context, creating);
+    const [, verification] = await Promise.all([
+      insertOnce(context, () => context.master.admins.insertOne(admin)),
+      enqueueVerification(context, admin),
+      insertUnlessThere(context, () =>
+        context.master.checkpoints.insertOne(firstCheckpoint(context, creating._id)),
+      ),
+    ]);
+    result = {
+      organization_id: creating._id,
+      organization_name: name.name,
+      collection_name: placement.collection,
+      admin_id: admin._id,
+      admin_email: admin.email,
+      created_at: creating.created_at,
+    };
+    committed = await commit(context, creating, placement);
+    sendInBackground(context, [verification]);
+  } catch (error) {
+    const undone = await rollBack(context, creating, error);
+    if (!undone && result !== undefined) return result;
+    throw error;
+  }
+  try {
+    await resumeCreate(context, committed);
+  } catch (error) {
+    context.log('warn', 'organization.create_unfinished', { organization_id: creating._id, error });
+  }
+  return result;
+}
 
-  const { admins } = context.master;
+/** Finishes a create: records one that is committed, and rolls back any other. */
+export async function resumeCreate(context: Context, organization: OrganizationDocument): Promise<void> {
+  const { operation } = organization;
+  if (operation?.kind !== 'create') return;
+  if (organization.status === 'creating') {
+    if (await beginRollback(context, organization)) await eraseOrganization(context, organization._id);
+    return;
+  }
+  await record(context, operation.audit);
+  await endOperation(context, organization);
+}
+
+async function journal(
+  context: Context,
+  { name, key, slug }: OrganizationName,
+  { organizationId: _id, adminId }: { readonly organizationId: string; readonly adminId: string },
+): Promise<OrganizationDocument> {
   const now = context.clock();
-  const id = ids.organizationId;
-  const { cluster, database } = context.settings.placement;
+  const address_key = newAddressKey();
+  const event = { event_id: _id, action: 'organization.created', actor: adminId, target: _id } as const;
   const creating: OrganizationDocument = {
-    _id: id,
+    _id,
     name,
     key,
     slug,
     status: 'creating',
     version: 1,
     epoch: 1,
-    placement: { cluster, database, collection: '' },
-    operation: {
-      id,
-      kind: 'create',
-      audit: noteOf(context, 'organization.created', { actor: ids.adminId, target: id }),
-    },
-    lease_until: leaseFromNow(context),
-    last_change: null,
+    named_by: _id,
+    placement: { ...context.settings.placement, collection: '' },
+    next_placement: null,
+    operation: { id: _id, kind: 'create', replaces: '', audit: await auditNote(context, { _id, address_key }, event) },
+    changed_by: _id,
+    address_key,
+    due_at: leaseEnd(context),
     purge_at: null,
+    erased_at: null,
     created_at: now,
     updated_at: now,
   };
-  await journal(context, creating);
-
-  const claimant = { organizationId: id, operationId: id };
-  let created: CreateOrganizationResult | undefined;
-  let committed: OrganizationDocument;
-  try {
-    if (!(await takeName(context, key, claimant))) throw nameTaken();
-    const password_hash = await context.passwords.hash(input.password);
-    const placement = await claimCollection(context, { cluster, database }, slug, claimant);
-    await persist(() =>
-      context.clusters(cluster).database(database).createCollection(placement.collection, TENANT_INDEXES),
-    );
-    const admin: AdminDocument = {
-      _id: ids.adminId,
-      organization_id: id,
-      email: input.email,
-      email_key: emailKey(input.email),
-      email_verified: false,
-      password_hash,
-      role: 'owner',
-      version: 1,
-      epoch: 1,
-      changed_by: id,
-      created_at: now,
-      updated_at: now,
-    };
-    await insertOnce(() => admins.insertOne(admin));
-    const verification = await postVerification(context, admin);
-    created = {
-      organization_id: id,
-      organization_name: name,
-      collection_name: placement.collection,
-      admin_id: admin._id,
-      admin_email: admin.email,
-      created_at: now,
-    };
-    committed = await commit(context, id, placement.collection);
-    sendSoon(context, [verification]);
-  } catch (error) {
-    const undone = await rollBack(context, id, error);
-    if (!undone && created !== undefined) return created;
-    throw error;
-  }
-  try {
-    await carryOnCreate(context, committed);
-  } catch (error) {
-    context.log('warn', 'organization.create.left', { organization_id: id, error });
-  }
-  return created;
+  await insertOnce(context, () => context.master.organizations.insertOne(creating));
+  return creating;
 }
 
-/** Ends a create that is committed: it is recorded. */
-export async function carryOnCreate(context: Context, { _id, operation }: OrganizationDocument): Promise<void> {
-  if (operation?.kind !== 'create') return;
-  await record(context, _id, operation.id, operation.audit);
-  await persist(() =>
-    context.master.organizations.updateOne(
-      { _id, 'operation.id': operation.id },
-      { $set: { operation: null, lease_until: null }, $inc: { version: 1 } },
-    ),
-  );
-}
+const newAdmin = (
+  { _id, created_at }: OrganizationDocument,
+  adminId: string,
+  email: string,
+  password_hash: string,
+): AdminDocument => ({
+  _id: adminId,
+  organization_id: _id,
+  email,
+  email_key: emailKey(email),
+  email_verified: false,
+  password_hash,
+  role: 'owner',
+  version: 1,
+  epoch: 1,
+  changed_by: _id,
+  audit_pending: null,
+  audit_due_at: null,
+  created_at,
+  updated_at: created_at,
+});
 
-const journal = (context: Context, organization: OrganizationDocument): Promise<void> =>
-  insertOnce(() => context.master.organizations.insertOne(organization));
+async function claimAndMakeCollection(context: Context, { _id, slug }: OrganizationDocument): Promise<Placement> {
+  const claimant = { organizationId: _id, operationId: _id, place: context.settings.placement };
+  // Each time, somebody else's collection appeared right between the look and the making.
+  for (let names = collectionCandidates(slug, _id); ; names = names.slice(1)) {
+    const claimed = await claimCollection(context, { ...claimant, names });
+    if (claimed === undefined) throw new DomainError('unavailable', 'No collection name is free. Try again.');
+    if (await makeCollection(context, claimed.placement)) return claimed.placement;
+  }
+}
 
 /** The commit point. From here the organization exists; before it, nothing of it remains. */
-async function commit(context: Context, id: string, collection: string): Promise<OrganizationDocument> {
+async function commit(
+  context: Context,
+  { _id }: OrganizationDocument,
+  placement: Placement,
+): Promise<OrganizationDocument> {
   const { organizations } = context.master;
-  const committed = await persist(() =>
+  const committed = await retryOnUnknownOutcome(context, () =>
     organizations.findOneAndUpdate(
-      { _id: id, status: 'creating' },
-      { $set: { status: 'active', 'placement.collection': collection }, $inc: { version: 1 } },
+      { _id, status: 'creating' },
+      { $set: { status: 'active', placement }, $inc: { version: 1 } },
     ),
   );
   if (committed !== undefined) return committed;
-  // Not `creating` any more: by an earlier try of this very write, or because others took us for dead and cleared up.
-  const organization = await organizations.findOne({ _id: id });
-  if (organization === undefined || organization.status === 'deleting') {
-    throw new DomainError('unavailable', 'The organization could not be created in time. Try again.');
-  }
-  return organization;
+  // Not `creating` any more: by an earlier try of this very write, or because others took over and rolled it back.
+  const organization = await organizations.findOne({ _id });
+  if (organization?.status === 'active') return organization;
+  throw new DomainError('unavailable', 'The organization could not be created in time. Try again.');
 }
 
 /**
- * Undoes what was done, at once where the store lets us; where it does not, the lease runs out and others do it.
- * False when there is nothing to undo, because the commit went through after all.
+ * Undoes what was done, at once where the store lets us; otherwise others do after the lease has expired.
+ * @returns false when there is nothing to undo, because it was committed after all
  */
-async function rollBack(context: Context, id: string, reason: unknown): Promise<boolean> {
+async function rollBack(context: Context, creating: OrganizationDocument, reason: unknown): Promise<boolean> {
   const { organizations } = context.master;
   try {
     if (reason instanceof DomainError && reason.code === 'organization_name_taken') {
-      await organizations.deleteOne({ _id: id, status: 'creating' });
+      // Nothing else was claimed: there is nothing to leave a stub for.
+      await organizations.deleteOne({ _id: creating._id, status: 'creating' });
       return true;
     }
-    await organizations.updateOne(
-      { _id: id, status: 'creating' },
-      { $set: { status: 'deleting', operation: rolledBack(id) }, $inc: { version: 1 } },
-    );
-    const organization = await organizations.findOne({ _id: id });
-    if (organization !== undefined && organization.status !== 'deleting') return false;
-    await eraseOrganization(context, id);
+    if (!(await beginRollback(context, creating))) {
+      const organization = await organizations.findOne({ _id: creating._id });
+      if (organization?.status === 'active') return false;
+    }
+    await eraseOrganization(context, creating._id);
   } catch (error) {
-    context.log('warn', 'organization.create.rollback_left', { organization_id: id, error });
+    context.log('warn', 'organization.create_not_rolled_back', { organization_id: creating._id, error });
   }
   return true;
+}
+
+async function beginRollback(context: Context, { _id, operation }: OrganizationDocument): Promise<boolean> {
+  const rollback: DeleteOperation = { id: operation?.id ?? _id, kind: 'delete', replaces: '', audit: null };
+  const { matched } = await retryOnUnknownOutcome(context, () =>
+    context.master.organizations.updateOne(
+      { _id, status: 'creating' },
+      { $set: { status: 'deleting', operation: rollback }, $inc: { version: 1 } },
+    ),
+  );
+  return matched === 1;
 }

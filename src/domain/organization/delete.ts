@@ -1,74 +1,86 @@
-import { noteOf } from '../audit/event.ts';
+import { auditNote } from '../audit/note.ts';
+import { record } from '../audit/record.ts';
 import { forbidden } from '../authorization.ts';
-import type { Context } from '../context.ts';
-import type { AccessClaims } from '../session/access-token.ts';
-import type { Principal } from '../session/authenticate.ts';
-import { invalidToken } from '../session/authenticate.ts';
+import type { Context, Needs } from '../context.ts';
+import { retryOnUnknownOutcome } from '../retry.ts';
+import type { Principal } from '../session/schema.ts';
 import { organizationThatLeft } from './claims.ts';
-import { beginOperation, carryOn } from './lifecycle.ts';
+import { eraseOrganization } from './erase.ts';
+import { beginOperation, endOperation, leaseEnd } from './journal.ts';
 import { organizationKey } from './name.ts';
-import type { DeleteOperation, OrganizationDocument } from './organization.ts';
 import { renamed } from './refusals.ts';
+import type { DeleteOperation, OrganizationDocument } from './schema.ts';
 
-export type DeleteOrganizationInput = { organization_name: string };
+export type DeleteOrganizationInput = { readonly principal: Principal; readonly organization_name: string };
 
 export type DeleteOrganizationResult = { deleted: true; organization_name: string };
 
 /**
  * Deletes the principal's organization. The write that journals the operation is the commit point: from it on, tokens
- * fail and reads find nothing; the rest is always rolled forward. Where deleted organizations are kept, it is put
- * aside, to be restored or purged later.
+ * fail and reads find nothing; the rest always goes forward. Where deleted organizations are kept, everything stays as
+ * it is, to be restored or purged later.
  * @throws {DomainError} forbidden for any other organization, existing or not; organization_renamed for a name that
  *   it left; conflict, operation_in_progress
  */
 export async function deleteOrganization(
   context: Context,
-  { organization, admin, claims }: Principal,
-  input: DeleteOrganizationInput,
+  { principal, organization_name }: DeleteOrganizationInput,
 ): Promise<DeleteOrganizationResult> {
-  await requireOwnName(context, organization, input.organization_name);
-  const { retentionMs } = context.settings;
-  const operation: DeleteOperation = {
-    id: context.newId(),
-    kind: 'delete',
-    retain_until: retentionMs === 0 ? null : new Date(context.clock().getTime() + retentionMs),
-    removed: null,
-    asked_by: claims.jti,
-    audit: noteOf(context, 'organization.deleted', { actor: admin._id, target: organization._id }),
-  };
-  const last_change = { kind: 'delete', operation_id: operation.id, asked_by: claims.jti, raised: 1 } as const;
-  const changes = { status: 'deleting', last_change } as const;
-  const deleting = await beginOperation(context, organization, operation, changes, { epoch: 1 });
+  const { organization, admin } = principal;
+  await requireOwnName(context, organization, organization_name);
+  const id = context.newId();
+  const event = { event_id: id, action: 'organization.deleted', actor: admin._id, target: organization._id } as const;
+  const purge_at = restorableUntil(context);
+  const begun = await beginOperation(context, {
+    organization,
+    operation: { id, kind: 'delete', audit: await auditNote(context, organization, event) },
+    set: purge_at === null ? { status: 'deleting' } : { status: 'deleted', purge_at },
+    raiseEpoch: true,
+  });
   try {
-    await carryOn(context, deleting);
+    await resumeDelete(context, begun);
   } catch (error) {
-    context.log('warn', 'organization.delete.left', { organization_id: organization._id, error });
+    context.log('warn', 'organization.delete_unfinished', { organization_id: organization._id, error });
   }
   return { deleted: true, organization_name: organization.name };
 }
 
-/**
- * The answer to a delete that is asked for again with the token that did it, after its reply was lost.
- * @throws {DomainError} invalid_token when this token deleted no organization of this name
- */
-export async function repeatDelete(
-  context: Context,
-  claims: AccessClaims,
-  input: DeleteOrganizationInput,
-): Promise<DeleteOrganizationResult> {
-  if (organizationKey(input.organization_name) !== organizationKey(claims.organization)) throw invalidToken();
-  const { organizations, erasures } = context.master;
-  const deleted = { _id: claims.org_id, 'last_change.asked_by': claims.jti, 'last_change.kind': 'delete' };
-  // In this order: the receipt is there before the organization is gone.
-  const organization = await organizations.findOne(deleted);
-  const erasure = await erasures.findOne({ _id: claims.org_id, asked_by: claims.jti });
-  if (erasure === undefined && organization === undefined) throw invalidToken();
-  return { deleted: true, organization_name: claims.organization };
+/** Finishes a delete: ends the sessions of an organization that is kept, and erases any other. */
+export async function resumeDelete(context: Context, organization: OrganizationDocument): Promise<void> {
+  const { operation, status, _id } = organization;
+  if (operation?.kind !== 'delete') return;
+  if (status === 'deleting') return eraseOrganization(context, _id);
+  await Promise.all([
+    retryOnUnknownOutcome(context, () => context.master.sessions.deleteMany({ organization_id: _id })),
+    operation.audit && record(context, operation.audit),
+  ]);
+  await endOperation(context, organization);
 }
+
+/** Ends the time in which a deleted organization could be restored: it is erased. */
+export async function purgeOrganization(context: Context, organization: OrganizationDocument): Promise<void> {
+  const { _id, version, changed_by } = organization;
+  const id = context.newId();
+  const event = { event_id: id, action: 'organization.purged', actor: 'service', target: _id } as const;
+  const audit = await auditNote(context, organization, event);
+  const operation: DeleteOperation = { id, kind: 'delete', replaces: changed_by, audit };
+  const { matched } = await context.master.organizations.updateOne(
+    { _id, version, status: 'deleted', operation: null },
+    {
+      $set: { status: 'deleting', operation, changed_by: id, purge_at: null, due_at: leaseEnd(context) },
+      $inc: { version: 1 },
+    },
+  );
+  if (matched === 1) await eraseOrganization(context, _id);
+}
+
+/** Until when an organization that is deleted now can be restored; null: not at all. */
+export const restorableUntil = ({ clock, settings }: Needs<'clock' | 'settings'>): Date | null =>
+  settings.retentionMs === 0 ? null : new Date(clock().getTime() + settings.retentionMs);
 
 /** @throws {DomainError} unless the name is the organization's own */
 export async function requireOwnName(
-  context: Context,
+  context: Needs<'master' | 'clock' | 'settings'>,
   organization: OrganizationDocument,
   name: string,
 ): Promise<void> {

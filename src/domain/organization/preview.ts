@@ -1,18 +1,24 @@
-import { emailKey } from '../admin/admin.ts';
-import type { Context } from '../context.ts';
+import { emailKey } from '../admin/schema.ts';
+import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import type { Principal } from '../session/authenticate.ts';
+import { collectionClaimId } from '../tenant-data/schema.ts';
 import { isInForce, nameClaimId } from './claims.ts';
-import { requireOwnName } from './delete.ts';
+import type { DeleteOrganizationInput } from './delete.ts';
+import { requireOwnName, restorableUntil } from './delete.ts';
+import type { OrganizationName } from './name.ts';
 import { nameTaken } from './refusals.ts';
+import type { OrganizationDocument } from './schema.ts';
 import type { UpdateOrganizationInput } from './update.ts';
 import { checkUpdate } from './update.ts';
+
+type Preview = Needs<'master' | 'tenants' | 'clock' | 'settings'>;
 
 /** What a delete would remove. */
 export type DeletePreview = {
   dry_run: true;
   organization_name: string;
   collection_name: string;
+  /** As the store estimates it. */
   documents: number;
   admins: number;
   /** Until when it could be restored; null: not at all. */
@@ -23,76 +29,82 @@ export type DeletePreview = {
 export type UpdatePreview = {
   dry_run: true;
   organization_name: { from: string; to: string } | null;
-  /** Documents go along with the collection, in one step. */
-  collection_name: { from: string; to: string } | null;
+  /** `to` is null where the name that is free now would get a suffix that is not known before. */
+  collection_name: { from: string; to: string | null } | null;
+  /** Those that go along with the collection, in one step, as the store estimates it. */
   documents: number;
   /** Admins whose email or password changes. */
   admins: number;
 };
 
 /** Says what {@link deleteOrganization} would do now, and changes nothing. @throws {DomainError} as it would */
-export async function previewDelete(
-  context: Context,
-  { organization }: Principal,
-  input: { organization_name: string },
-): Promise<DeletePreview> {
+export async function previewDelete(context: Preview, input: DeleteOrganizationInput): Promise<DeletePreview> {
+  const { organization } = input.principal;
   await requireOwnName(context, organization, input.organization_name);
-  const { retentionMs } = context.settings;
   return {
     dry_run: true,
     organization_name: organization.name,
     collection_name: organization.placement.collection,
-    documents: await countDocuments(context, organization.placement),
+    documents: await countDocuments(context, organization),
     admins: await context.master.admins.count({ organization_id: organization._id }),
-    restorable_until: retentionMs === 0 ? null : new Date(context.clock().getTime() + retentionMs),
+    restorable_until: restorableUntil(context),
   };
 }
 
 /**
  * Says what {@link updateOrganization} would do now, and changes nothing. A name that is free now may be taken by
- * the time of the update, and the collection may then get a suffix.
+ * the time of the update.
  * @throws {DomainError} as the update would for what can be seen without trying
  */
-export async function previewUpdate(
-  context: Context,
-  principal: Principal,
-  input: UpdateOrganizationInput,
-): Promise<UpdatePreview> {
-  const { organization, admin } = principal;
-  const to = checkUpdate(context, principal, input);
-  if (input.email !== undefined) await requireFreeEmail(context, admin._id, organization._id, input.email);
+export async function previewUpdate(context: Preview, input: UpdateOrganizationInput): Promise<UpdatePreview> {
+  const { organization } = input.principal;
+  const to = checkUpdate(context, input);
+  if (input.email !== undefined) await requireFreeEmail(context, input.principal.admin, input.email);
   if (to !== undefined && to.key !== organization.key) await requireFreeName(context, organization._id, to.key);
-
-  const { collection } = organization.placement;
   const moves = to !== undefined && to.slug !== organization.slug;
   return {
     dry_run: true,
     organization_name:
       to === undefined || to.name === organization.name ? null : { from: organization.name, to: to.name },
-    collection_name: moves ? { from: collection, to: to.slug === '' ? 'org_' : `org_${to.slug}` } : null,
-    documents: moves ? await countDocuments(context, organization.placement) : 0,
+    collection_name: moves
+      ? { from: organization.placement.collection, to: await freeCollection(context, organization, to) }
+      : null,
+    documents: moves ? await countDocuments(context, organization) : 0,
     admins: input.email === undefined && input.password === undefined ? 0 : 1,
   };
 }
 
-const countDocuments = (context: Context, place: { cluster: string; database: string; collection: string }) =>
-  context.clusters(place.cluster).database(place.database).collection(place.collection).count({});
+const countDocuments = ({ tenants }: Preview, { placement }: OrganizationDocument): Promise<number> =>
+  tenants(placement).collection(placement.collection).count({});
 
-async function requireFreeName(context: Context, organizationId: string, key: string): Promise<void> {
-  const claim = await context.master.claims.findOne({ _id: nameClaimId(key) });
+async function freeCollection(
+  { master, tenants }: Preview,
+  { placement }: OrganizationDocument,
+  { slug }: OrganizationName,
+): Promise<string | null> {
+  if (slug === '') return null;
+  const wanted = { ...placement, collection: `org_${slug}` };
+  const [there, claims] = await Promise.all([
+    tenants(placement).listCollections([wanted.collection]),
+    master.collections.count({ _id: collectionClaimId(wanted) }),
+  ]);
+  return there.length + claims === 0 ? wanted.collection : null;
+}
+
+async function requireFreeName({ master, clock }: Preview, organizationId: string, key: string): Promise<void> {
+  const claim = await master.names.findOne({ _id: nameClaimId(key) });
   if (claim === undefined || claim.organization_id === organizationId) return;
-  const owner = await context.master.organizations.findOne({ _id: claim.organization_id });
-  if (isInForce(claim, owner, context.clock())) throw nameTaken();
+  const owner = await master.organizations.findOne({ _id: claim.organization_id });
+  if (isInForce(claim, owner, clock())) throw nameTaken();
 }
 
 async function requireFreeEmail(
-  context: Context,
-  adminId: string,
-  organizationId: string,
+  { master }: Preview,
+  { _id, organization_id }: { readonly _id: string; readonly organization_id: string },
   email: string,
 ): Promise<void> {
-  const other = await context.master.admins.findOne({ organization_id: organizationId, email_key: emailKey(email) });
-  if (other !== undefined && other._id !== adminId) {
+  const other = await master.admins.findOne({ organization_id, email_key: emailKey(email) });
+  if (other !== undefined && other._id !== _id) {
     throw new DomainError('admin_email_taken', 'Another admin of this organization has that email. Use another one.');
   }
 }

@@ -6,12 +6,9 @@ export const nameTaken = (): DomainError =>
 export const changedMeanwhile = (): DomainError =>
   new DomainError('conflict', 'The organization was changed by someone else meanwhile. Look at it and try again.');
 
-/** Not known, and not for this instance to find out any more: it was changed again since, or others took over. */
+/** Others have finished it, or changed the organization since, and this instance cannot tell any more what came of it. */
 export const outcomeUnknown = (): DomainError =>
-  new DomainError(
-    'unavailable',
-    'It is not known whether this was done. Look at the organization before trying again.',
-  );
+  new DomainError('unavailable', 'It is not known whether this was done. Look at the organization before you try again.');
 
 export const renamed = (name: string): DomainError =>
   new DomainError('organization_renamed', 'The organization has another name now.', { organizations: [name] });

@@ -1,164 +1,195 @@
-import type { Value } from '../../store/port.ts';
-import { isStoreError } from '../../store/port.ts';
-import { dueWith, settleDue } from '../audit/due.ts';
+import { changeAdmin } from '../admin/credentials.ts';
+import type { AdminChange } from '../admin/schema.ts';
+import { auditNote } from '../audit/note.ts';
 import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
-import { DomainError } from '../errors.ts';
-import { persist } from '../persist.ts';
-import { claimCollection, releaseClaims } from './claims.ts';
-import { copyOn } from './copying.ts';
-import { takeName } from './lifecycle.ts';
-import type { AdminChange, OrganizationDocument, RenameOperation } from './organization.ts';
-import { TENANT_INDEXES } from './organization.ts';
-import { changedMeanwhile, nameTaken } from './refusals.ts';
+import type { DomainError } from '../errors.ts';
+import { retryOnUnknownOutcome } from '../retry.ts';
+import { claimCollection, markFormer, moveCollection } from '../tenant-data/collections.ts';
+import { claimName, nameClaimId, releaseName } from './claims.ts';
+import { advance, beginOperation, ended, endOperation } from './journal.ts';
+import type { OrganizationName } from './name.ts';
+import { collectionCandidates } from './name.ts';
+import { changedMeanwhile, nameTaken, outcomeUnknown } from './refusals.ts';
+import type { MoveOperation, OrganizationDocument, RenameOperation } from './schema.ts';
 
 /**
- * Carries a rename on from whatever step its journal is at, until it is committed and its old claims are released, or
- * rolled back. Two instances may run it at once: each step changes the journal only from the step before.
- * @param until after this, a copy of the documents is left to others, with the operation still on the organization
- * @returns the organization as the rename left it; or, while its documents are copied, as it is
- * @throws {DomainError} organization_name_taken, admin_email_taken, conflict: rolled back, nothing has changed;
- *   unavailable when another instance ended it and others have changed the organization since
+ * Renames an organization, and changes an admin with it: all of it or nothing.
+ * @param input.change the change of the admin, whose id is the operation's; null: there is none
+ * @returns the organization as the rename left it
+ * @throws {DomainError} organization_name_taken, admin_email_taken, conflict: nothing has changed;
+ *   operation_in_progress; unavailable when another instance ended it and cannot be asked any more
  */
-export async function carryOnRename(
+export async function renameOrganization(
   context: Context,
-  begun: OrganizationDocument,
-  until: Date,
+  input: {
+    readonly organization: OrganizationDocument;
+    readonly operationId: string;
+    readonly actorId: string;
+    readonly name: OrganizationName;
+    readonly change: AdminChange | null;
+  },
 ): Promise<OrganizationDocument> {
-  const operation = begun.operation;
-  if (operation?.kind !== 'rename') throw changedMeanwhile();
-  let organization: OrganizationDocument | undefined = begun;
-  let committed: OrganizationDocument | undefined;
-  while (organization?.operation?.kind === 'rename' && organization.operation.id === operation.id) {
-    const current: RenameOperation = organization.operation;
-    switch (current.step) {
-      case 'claiming':
-        await claim(context, organization, current);
-        break;
-      case 'changing':
-        await change(context, organization, current);
-        break;
-      case 'moving':
-        committed = await move(context, organization, current);
-        break;
-      case 'copying': {
-        const copied = await copyOn(context, organization, current, until);
-        if (copied !== undefined) committed = await commit(context, copied, current);
-        break;
-      }
-      case 'releasing':
-        committed ??= organization;
-        await release(context, organization, current);
-        break;
-    }
-    organization = await context.master.organizations.findOne({ _id: begun._id });
-    // The time is up, or another instance is at it.
-    if (current.step === 'copying' && committed === undefined && isCopying(organization, operation))
-      return organization;
-  }
-  return committed ?? endedByOthers(begun, operation, organization);
-}
-
-const isCopying = (
-  organization: OrganizationDocument | undefined,
-  { id }: RenameOperation,
-): organization is OrganizationDocument =>
-  organization?.operation?.kind === 'rename' &&
-  organization.operation.id === id &&
-  organization.operation.step === 'copying';
-
-/** What became of a rename that is not under way any more, as far as it can be told. */
-function endedByOthers(
-  begun: OrganizationDocument,
-  { id }: RenameOperation,
-  organization: OrganizationDocument | undefined,
-): OrganizationDocument {
-  if (organization?.last_change?.operation_id === id) return organization;
-  // Every commit raises the epoch.
-  if (organization?.epoch === begun.epoch) throw changedMeanwhile();
-  throw new DomainError('unavailable', 'Others have changed the organization since. Look at it, and try again.');
-}
-
-/** Claims the new name and collection. */
-async function claim(context: Context, organization: OrganizationDocument, operation: RenameOperation): Promise<void> {
-  const claimant = { organizationId: organization._id, operationId: operation.id };
-  const { cluster, database } = organization.placement;
-  const sameKey = operation.to.key === operation.from.key;
-  if (!sameKey && !(await takeName(context, operation.to.key, claimant))) {
-    await rollBack(context, organization, operation, nameTaken());
-    return;
-  }
-  const { collection } =
-    operation.to.slug === organization.slug
-      ? organization.placement
-      : await claimCollection(context, { cluster, database }, operation.to.slug, claimant);
-  await advance(context, organization, operation, {
-    $set: {
-      'operation.step': operation.admin === null ? 'moving' : 'changing',
-      'operation.to.collection': collection,
-    },
+  const { organization, operationId: id, actorId, name, change } = input;
+  const event = { event_id: id, action: 'organization.renamed', actor: actorId, target: organization._id } as const;
+  const audit = await auditNote(context, organization, event);
+  const begun = await beginOperation(context, {
+    organization,
+    operation: ({ name: oldName, key, slug, named_by, placement: { collection } }) => ({
+      id,
+      kind: 'rename',
+      step: 'claiming',
+      from: { name: oldName, key, slug, named_by, collection },
+      to: { ...name, collection },
+      collection_id: null,
+      abandoned: [],
+      admin: change,
+      audit,
+    }),
   });
+  return resumeRename(context, begun);
 }
 
 /**
- * Changes the admin: the last step that can still be rolled back. It has a step of its own in the journal so that
- * nobody does it for a rename that others have rolled back.
+ * Finishes a rename from whatever step its journal is at, or rolls it back. Two instances may run it at once: each
+ * step changes the journal only from the step before.
  */
-async function change(context: Context, organization: OrganizationDocument, operation: RenameOperation): Promise<void> {
-  const refusal = operation.admin === null ? undefined : await changeAdmin(context, operation.id, operation.admin);
-  if (refusal !== undefined) await rollBack(context, organization, operation, refusal);
-  else await advance(context, organization, operation, { $set: { 'operation.step': 'moving' } });
-}
-
-/** Renames the collection. It is ours alone, so when the new one is there, an earlier try of ours made it. */
-async function move(
-  context: Context,
-  organization: OrganizationDocument,
-  operation: RenameOperation,
-): Promise<OrganizationDocument | undefined> {
-  const { cluster, database, collection: from } = { ...organization.placement, collection: operation.from.collection };
-  const to = operation.to.collection;
-  if (from !== to) {
-    const tenants = context.clusters(cluster).database(database);
-    try {
-      await persist(() => tenants.renameCollection(from, to));
-    } catch (error) {
-      if (isStoreError(error, 'NotPermitted')) {
-        context.log('info', 'organization.rename.copies', { organization_id: organization._id });
-        await advance(context, organization, operation, { $set: { 'operation.step': 'copying' } });
-        return undefined;
-      }
-      if (isStoreError(error, 'NamespaceNotFound')) await persist(() => tenants.createCollection(to, TENANT_INDEXES));
-      else if (!isStoreError(error, 'NamespaceExists')) throw error;
+export async function resumeRename(context: Context, begun: OrganizationDocument): Promise<OrganizationDocument> {
+  let organization: OrganizationDocument | undefined = begun;
+  while (organization !== undefined) {
+    const operation: OrganizationDocument['operation'] = organization.operation;
+    if (operation?.kind !== 'rename' || operation.id !== begun.operation?.id) break;
+    if (operation.step === 'releasing') {
+      await release(context, organization, operation);
+      return { ...organization, ...ended(context, organization) };
     }
+    const next: OrganizationDocument | undefined = await STEPS[operation.step](context, organization, operation);
+    organization = next ?? (await context.master.organizations.findOne({ _id: begun._id }));
   }
-  return commit(context, organization, operation);
+  // Another instance ended it. What others did to it since hides whether it was committed.
+  if (organization?.named_by === begun.operation?.id || organization?.changed_by === begun.operation?.id) {
+    return organization as OrganizationDocument;
+  }
+  throw outcomeUnknown();
 }
 
-/** The commit point: from here the organization has its new name, and its documents are in the new collection. */
-function commit(
+type Step = (
+  context: Context,
+  organization: OrganizationDocument,
+  operation: RenameOperation,
+) => Promise<OrganizationDocument | undefined>;
+
+/** Each gives the organization after it; undefined when another instance, or an earlier try of ours, was faster. */
+const STEPS: Readonly<Record<Exclude<RenameOperation['step'], 'releasing'>, Step>> = {
+  /** Claims the new name, which can be refused. */
+  claiming: async (context, organization, operation) => {
+    const { from, to, id, admin } = operation;
+    const claim = { key: to.key, organizationId: organization._id, operationId: id };
+    if (to.key !== from.key && !(await claimName(context, claim))) {
+      return rollBack(context, organization, nameTaken());
+    }
+    if (admin === null) return beginMoving(context, organization, operation);
+    return advance(context, organization, { $set: { 'operation.step': 'changing' } });
+  },
+
+  /**
+   * Changes the admin, which can be refused too. It has a step of its own so that nobody does it for a rename that
+   * others have rolled back.
+   */
+  changing: async (context, organization, operation) => {
+    const { admin, id, from, to } = operation;
+    const refusal = admin === null ? undefined : await changeAdmin(context, admin);
+    if (refusal === undefined) return beginMoving(context, organization, operation);
+    return rollBack(context, organization, refusal, async () => {
+      if (to.key === from.key) return;
+      const taken = { _id: nameClaimId(to.key), operation_id: id };
+      await retryOnUnknownOutcome(context, () => context.master.names.deleteOne(taken));
+    });
+  },
+
+  /** Renames the collection, and commits: from here on the organization has its new name. */
+  moving: async (context, organization, operation) => {
+    const { to, id } = operation;
+    const moved = await move(context, organization, operation);
+    if (moved === 'occupied') return leaveTarget(context, organization, operation);
+    const { placement } = organization;
+    return advance(
+      context,
+      organization,
+      {
+        $set: {
+          name: to.name,
+          key: to.key,
+          slug: to.slug,
+          named_by: to.key === operation.from.key ? organization.named_by : id,
+          ...(moved === 'moved'
+            ? { placement: { ...placement, collection: to.collection } }
+            : { next_placement: { collection: to.collection, since: context.clock() } }),
+          updated_at: context.clock(),
+          'operation.step': 'releasing',
+        },
+      },
+      { 'operation.to.collection': to.collection },
+    );
+  },
+};
+
+/** Claims a collection, and puts it into the journal: from here on the rename only goes forward. */
+async function beginMoving(
+  context: Context,
+  organization: OrganizationDocument,
+  { id, to }: RenameOperation,
+): Promise<OrganizationDocument | undefined> {
+  const { placement, slug, next_placement, _id } = organization;
+  const moving = { 'operation.step': 'moving' };
+  // The collection stays where only the name changes, and where an earlier move is still open.
+  if (to.slug === slug || next_placement !== null) return advance(context, organization, { $set: moving });
+  const claimed = await claimCollection(context, {
+    organizationId: _id,
+    operationId: id,
+    place: placement,
+    names: collectionCandidates(to.slug, id),
+    source: placement.collection,
+  });
+  // The last candidate is this operation's alone: another instance has claimed it, moved and gone on.
+  if (claimed === undefined) return undefined;
+  return advance(context, organization, {
+    $set: {
+      ...moving,
+      'operation.to.collection': claimed.placement.collection,
+      'operation.collection_id': claimed.sourceId,
+    },
+  });
+}
+
+const move = (context: Context, { placement }: OrganizationDocument, { to, collection_id }: RenameOperation | MoveOperation) =>
+  moveCollection(context, { from: placement, to: to.collection, id: collection_id });
+
+/** A client made a collection of the new name first. What it wrote there came late; the organization gets another name. */
+async function leaveTarget(
   context: Context,
   organization: OrganizationDocument,
   operation: RenameOperation,
 ): Promise<OrganizationDocument | undefined> {
-  return advance(context, organization, operation, {
-    $set: {
-      name: operation.to.name,
-      key: operation.to.key,
-      slug: operation.to.slug,
-      'placement.collection': operation.to.collection,
-      status: 'active',
-      last_change: {
-        kind: 'rename',
-        operation_id: operation.id,
-        asked_by: operation.asked_by,
-        raised: operation.admin === null ? 1 : 2,
-      },
-      updated_at: context.clock(),
-      'operation.step': 'releasing',
-    },
-    $inc: { epoch: 1 },
+  const { placement, _id } = organization;
+  const claimed = await claimCollection(context, {
+    organizationId: _id,
+    operationId: operation.id,
+    place: placement,
+    names: collectionCandidates(operation.to.slug, context.newId()).slice(-1),
   });
+  if (claimed === undefined) return undefined;
+  return advance(
+    context,
+    organization,
+    {
+      $set: {
+        'operation.to.collection': claimed.placement.collection,
+        'operation.abandoned': [...operation.abandoned, operation.to.collection],
+      },
+    },
+    { 'operation.to.collection': operation.to.collection },
+  );
 }
 
 async function release(
@@ -166,82 +197,79 @@ async function release(
   organization: OrganizationDocument,
   operation: RenameOperation,
 ): Promise<void> {
-  await releaseClaims(context, organization._id);
-  await record(context, organization._id, operation.id, operation.audit);
-  await advance(context, organization, operation, { $set: { operation: null, lease_until: null } });
+  const { from, to } = operation;
+  await Promise.all([
+    to.key === from.key ? undefined : releaseName(context, { key: from.key, namedBy: from.named_by }),
+    leaveCollections(context, organization, operation),
+    record(context, operation.audit),
+  ]);
+  await endOperation(context, organization);
 }
 
-/** Throws the refusal when it rolled the rename back; returns when another instance was faster, whatever it did. */
+/** Only what was left is `former`: where the move is still open, the organization is where it was. */
+async function leaveCollections(
+  context: Context,
+  { _id, placement }: OrganizationDocument,
+  { from, abandoned }: RenameOperation | MoveOperation,
+): Promise<void> {
+  const left = [...abandoned, ...(placement.collection === from.collection ? [] : [from.collection])];
+  await Promise.all(left.map((collection) => markFormer(context, _id, { ...placement, collection })));
+}
+
+/** @throws the refusal when it rolled the rename back; returns when another instance was faster, whatever it did */
 async function rollBack(
   context: Context,
   organization: OrganizationDocument,
-  operation: RenameOperation,
   refusal: DomainError,
-): Promise<void> {
-  const changes = { status: 'active', operation: null, lease_until: null };
-  const rolledBack = await advance(context, organization, operation, { $set: changes });
-  if (rolledBack === undefined) return;
-  await releaseClaims(context, organization._id);
+  letGo: () => Promise<void> = async () => {},
+): Promise<undefined> {
+  const rolledBack = await advance(context, organization, { $set: ended(context, organization, { unrecorded: true }) });
+  if (rolledBack === undefined) return undefined;
+  await letGo();
   throw refusal;
 }
 
 /**
- * One conditional write on the journal.
- * @returns the organization after it; undefined when another instance, or an earlier try of ours, was faster
+ * Tries again to move a collection that the server refused to rename.
+ * @throws {DomainError} operation_in_progress, conflict
  */
-function advance(
-  context: Context,
-  organization: OrganizationDocument,
-  operation: RenameOperation,
-  update: { $set: Record<string, Value>; $inc?: { epoch: 1 } },
-): Promise<OrganizationDocument | undefined> {
-  return persist(() =>
-    context.master.organizations.findOneAndUpdate(
-      {
-        _id: organization._id,
-        'operation.id': operation.id,
-        'operation.step': operation.step,
-        // What was verified is as it was only while nobody else copies.
-        ...(operation.step === 'copying' && { lease_until: organization.lease_until }),
-      },
-      { ...update, $inc: { version: 1, ...update.$inc } },
-    ),
-  );
+export async function tryOpenMove(context: Context, organization: OrganizationDocument): Promise<void> {
+  if (organization.next_placement === null || organization.status !== 'active') return;
+  const begun = await beginOperation(context, {
+    organization,
+    operation: ({ next_placement, placement: { collection } }) => ({
+      id: context.newId(),
+      kind: 'move',
+      step: 'moving',
+      from: { collection },
+      to: { collection: next_placement?.collection ?? collection },
+      collection_id: null,
+      abandoned: [],
+    }),
+  });
+  await resumeMove(context, begun);
 }
 
-/**
- * Changes an admin as of the version that the change was made for, once for an operation. One that is refused can
- * never be made by another instance later.
- * @returns why it cannot be, or undefined when it is done
- */
-export async function changeAdmin(
-  context: Context,
-  operationId: string,
-  { admin_id, version, set, audit }: AdminChange,
-): Promise<DomainError | undefined> {
-  const { admins } = context.master;
-  let refusal = changedMeanwhile();
-  try {
-    const { matched } = await persist(() =>
-      admins.updateOne(
-        { _id: admin_id, version },
-        { $set: { ...set, ...dueWith(audit), changed_by: operationId }, $inc: { version: 1, epoch: 1 } },
-      ),
-    );
-    if (matched === 1) {
-      await settleDue(context, admin_id);
-      return undefined;
+/** Finishes the move of a collection, or leaves it open for a later time. */
+export async function resumeMove(context: Context, begun: OrganizationDocument): Promise<void> {
+  const { operation } = begun;
+  if (operation?.kind !== 'move') return;
+  let organization: OrganizationDocument | undefined = begun;
+  if (operation.step === 'moving') {
+    const moved = await move(context, begun, operation);
+    if (moved !== 'moved') {
+      await endOperation(context, begun, { unrecorded: true });
+      return;
     }
-  } catch (error) {
-    if (!isStoreError(error, 'DuplicateKey')) throw error;
-    refusal = new DomainError(
-      'admin_email_taken',
-      'Another admin of this organization has that email. Use another one.',
-    );
-    await persist(() => admins.updateOne({ _id: admin_id, version }, { $inc: { version: 1 } }));
+    organization = await advance(context, begun, {
+      $set: {
+        placement: { ...begun.placement, collection: operation.to.collection },
+        next_placement: null,
+        'operation.step': 'releasing',
+      },
+    });
   }
-  const admin = await admins.findOne({ _id: admin_id });
-  if (admin?.changed_by !== operationId) return refusal;
-  await settleDue(context, admin_id);
-  return undefined;
+  if (organization === undefined) throw changedMeanwhile();
+  await leaveCollections(context, organization, operation);
+  await endOperation(context, organization, { unrecorded: true });
 }

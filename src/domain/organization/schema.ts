@@ -31,8 +31,8 @@ export type RenameOperation = Journaled & {
   readonly from: OrganizationNameDocument & { readonly collection: string; readonly named_by: string };
   /** `collection` is that of `from` where none is to be moved. */
   readonly to: OrganizationNameDocument & { readonly collection: string };
-  /** What tells the real collection from any other, where the store says; null otherwise. */
-  readonly collection_id: string | null;
+  readonly collection_id: MovingCollection['collection_id'];
+  readonly abandoned: MovingCollection['abandoned'];
   readonly admin: AdminChange | null;
   readonly audit: AuditNote;
 };
@@ -43,7 +43,15 @@ export type MoveOperation = Journaled & {
   readonly step: 'moving' | 'releasing';
   readonly from: { readonly collection: string };
   readonly to: { readonly collection: string };
+  readonly collection_id: MovingCollection['collection_id'];
+  readonly abandoned: MovingCollection['abandoned'];
+};
+
+type MovingCollection = {
+  /** What tells the real collection from any other, where the store says; null otherwise. */
   readonly collection_id: string | null;
+  /** Targets that a client made before the move came to them. */
+  readonly abandoned: readonly string[];
 };
 
 export type DeleteOperation = Journaled & {

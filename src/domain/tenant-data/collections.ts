@@ -1,0 +1,161 @@
+/** The tenants' collections: who has which name, and moving one to another name. */
+import { isStoreError } from '../../store/port.ts';
+import type { Needs } from '../context.ts';
+import { nextLook } from '../due.ts';
+import { insertUnlessThere, retryOnUnknownOutcome } from '../retry.ts';
+import type { CollectionClaim, Placement } from './schema.ts';
+import { collectionClaimId, TENANT_INDEXES } from './schema.ts';
+
+type Tenants = Needs<'master' | 'tenants' | 'wait'>;
+
+/** Who claims a collection. */
+export type Claimant = { readonly organizationId: string; readonly operationId: string };
+
+/**
+ * Claims the first name that is neither there nor claimed.
+ * @param input.names candidates, best first; the last one has never been used
+ * @param input.source a collection to say the id of
+ * @returns the placement, and the id of `source` where the store says; undefined when no name is free
+ */
+export async function claimCollection(
+  context: Tenants,
+  input: Claimant & {
+    readonly place: Omit<Placement, 'collection'>;
+    readonly names: readonly string[];
+    readonly source?: string;
+  },
+): Promise<{ readonly placement: Placement; readonly sourceId: string | null } | undefined> {
+  const { names, place, source, organizationId, operationId } = input;
+  const listed = await context.tenants(place).listCollections(source === undefined ? names : [...names, source]);
+  const there = new Map(listed.map(({ name, id }) => [name, id]));
+  const sourceId = there.get(source ?? '') ?? null;
+  const { collections } = context.master;
+  for (const collection of names) {
+    if (there.has(collection)) continue;
+    const placement: Placement = { ...place, collection };
+    const claim: CollectionClaim = {
+      _id: collectionClaimId(placement),
+      kind: 'collection',
+      organization_id: organizationId,
+      operation_id: operationId,
+      state: 'held',
+      placement,
+      asides: {},
+      version: 1,
+      due_at: null,
+      quiet_since: null,
+    };
+    if (await insertUnlessThere(context, () => collections.insertOne(claim))) return { placement, sourceId };
+    const holder = await collections.findOne({ _id: claim._id });
+    if (holder?.operation_id === operationId && holder.state === 'held') return { placement, sourceId };
+  }
+  return undefined;
+}
+
+/**
+ * Makes a collection that was claimed.
+ * @returns false when somebody else's was there first: it stays as it is, and its claim says `foreign` for good
+ */
+export async function makeCollection(context: Tenants, placement: Placement): Promise<boolean> {
+  let tries = 0;
+  const made = await retryOnUnknownOutcome(context, () => {
+    tries++;
+    return context.tenants(placement).createCollection(placement.collection, TENANT_INDEXES);
+  });
+  // An earlier try of this very call may have made it.
+  if (made || tries > 1) return true;
+  await retryOnUnknownOutcome(context, () =>
+    context.master.collections.updateOne(
+      { _id: collectionClaimId(placement), state: 'held' },
+      { $set: { state: 'foreign' }, $inc: { version: 1 } },
+    ),
+  );
+  return false;
+}
+
+/** What became of a move. `occupied`: a client made a collection of the new name first, and the real one is where it was. */
+export type MoveResult = 'moved' | 'refused' | 'occupied';
+
+/**
+ * Renames a collection to a name that was claimed for it, however often and by however many it is asked to.
+ * @param input.id what tells the real collection from any other; null where the store does not say
+ */
+export async function moveCollection(
+  context: Tenants,
+  { from, to, id }: { readonly from: Placement; readonly to: string; readonly id: string | null },
+): Promise<MoveResult> {
+  if (from.collection === to) return 'moved';
+  const tenants = context.tenants(from);
+  try {
+    await retryOnUnknownOutcome(context, () => tenants.renameCollection(from.collection, to));
+  } catch (error) {
+    if (isStoreError(error, 'NotPermitted')) return 'refused';
+    if (isStoreError(error, 'NamespaceNotFound')) {
+      // Moved by an earlier try, or removed by hand.
+      await retryOnUnknownOutcome(context, () => tenants.createCollection(to, TENANT_INDEXES));
+    } else if (isStoreError(error, 'NamespaceExists')) {
+      const there = id === null ? [] : await tenants.listCollections([from.collection, to]);
+      // Without ids, what is there is taken for the real one: what it is not is merged into it as late writes are.
+      if (there.some(({ name, id: found }) => name === from.collection && found === id)) return 'occupied';
+    } else {
+      throw error;
+    }
+  }
+  return 'moved';
+}
+
+/** Says of a collection that was left that what is written there from now on came late. */
+export async function markFormer(
+  context: Needs<'master' | 'clock' | 'wait'>,
+  organizationId: string,
+  placement: Placement,
+): Promise<void> {
+  const now = context.clock();
+  await retryOnUnknownOutcome(context, () =>
+    context.master.collections.updateOne(
+      { _id: collectionClaimId(placement), organization_id: organizationId, state: 'held' },
+      { $set: { state: 'former', due_at: nextLook(now, now), quiet_since: now }, $inc: { version: 1 } },
+    ),
+  );
+}
+
+/** Drops every collection that was claimed for an organization which is erased, with what came of it. */
+export async function dropCollections(
+  context: Needs<'master' | 'tenants' | 'clock' | 'wait'>,
+  organizationId: string,
+): Promise<void> {
+  const { collections } = context.master;
+  const owned = { organization_id: organizationId, kind: 'collection' };
+  for (let after = ''; ; ) {
+    const page = await collections.find(
+      { ...owned, state: { $in: ['held', 'former', 'dropped'] }, _id: { $gt: after } },
+      { sort: { _id: 1 } },
+    );
+    for (const claim of page) await dropCollection(context, claim);
+    const last = page.at(-1);
+    if (last === undefined || page.length < 1000) return;
+    after = last._id;
+  }
+}
+
+async function dropCollection(
+  context: Needs<'master' | 'tenants' | 'clock' | 'wait'>,
+  claim: CollectionClaim,
+): Promise<void> {
+  const now = context.clock();
+  // From this write on nobody records another aside.
+  const dropped =
+    claim.state === 'dropped'
+      ? claim
+      : await retryOnUnknownOutcome(context, () =>
+          context.master.collections.findOneAndUpdate(
+            { _id: claim._id },
+            { $set: { state: 'dropped', due_at: nextLook(now, now), quiet_since: now }, $inc: { version: 1 } },
+          ),
+        );
+  const { placement, asides } = dropped ?? claim;
+  const tenants = context.tenants(placement);
+  for (const name of [placement.collection, ...Object.keys(asides)]) {
+    await retryOnUnknownOutcome(context, () => tenants.dropCollection(name));
+  }
+}
