@@ -1,7 +1,7 @@
 import { decode, sign, verify } from 'hono/jwt';
 import * as z from 'zod';
-import { ROLES } from '../domain/authorization.ts';
-import type { AccessTokens } from '../domain/session/access-token.ts';
+import { ROLES } from '../domain/roles.ts';
+import type { AccessTokens } from '../domain/session/schema.ts';
 import type { KeyRings } from './key-rings.ts';
 
 /** Clocks of instances may differ by this much, in seconds. */
@@ -16,6 +16,7 @@ const claimsSchema = z.object({
   sub: z.string(),
   admin_id: z.string(),
   admin_email: z.string(),
+  email_verified: z.boolean(),
   organization: z.string(),
   org_id: z.string(),
   role: z.enum(ROLES),
@@ -52,19 +53,12 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
 
   return {
     lifetimeSeconds,
-    issue: async (claims) => {
+    issue: async ({ exp: latest = Number.POSITIVE_INFINITY, ...claims }) => {
       const iat = now();
-      const payload = {
-        ...claims,
-        sub: claims.admin_id,
-        iss: issuer,
-        aud: audience,
-        iat,
-        exp: iat + lifetimeSeconds,
-        jti: options.newId(),
-      };
+      const exp = Math.min(latest, iat + lifetimeSeconds);
+      const payload = { ...claims, sub: claims.admin_id, iss: issuer, aud: audience, iat, exp, jti: options.newId() };
       const { signing } = (await keys.current()).current;
-      return sign(payload, signing, signing.alg);
+      return { token: await sign(payload, signing, signing.alg), expiresIn: Math.max(0, exp - iat) };
     },
     verify: async (token) => {
       let payload: unknown;

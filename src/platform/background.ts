@@ -2,18 +2,18 @@ import type { Log } from '../domain/context.ts';
 
 /** Work that goes on after an answer. */
 export type Background = {
-  /** Begins it in a turn of its own. Resolves when it has ended; what it throws is logged. */
-  later(work: () => Promise<void>): Promise<void>;
-  /** Resolves when all that was begun has ended. */
+  /** Begins the work in a turn of its own. Resolves when it has ended; its errors are logged. */
+  run(work: () => Promise<unknown>): Promise<void>;
+  /** Resolves when all work that was begun has ended. */
   ended(): Promise<void>;
 };
 
 export function createBackground(log: Log): Background {
   const running = new Set<Promise<void>>();
   return {
-    later: (work) => {
+    run: (work) => {
       const run = new Promise<void>((turn) => setTimeout(turn, 0))
-        .then(work)
+        .then(async () => void (await work()))
         .catch((error: unknown) => log('warn', 'background.failed', { error }))
         .finally(() => running.delete(run));
       running.add(run);

@@ -6,7 +6,7 @@ import { Buffer } from 'node:buffer';
 import type { webcrypto } from 'node:crypto';
 import { createHash, createHmac } from 'node:crypto';
 import * as z from 'zod';
-import type { PublicKey } from '../domain/session/access-token.ts';
+import type { PublicKey } from '../domain/session/schema.ts';
 
 export const KEY_ALGORITHMS = ['HS256', 'HS384', 'HS512', 'ES256', 'EdDSA'] as const;
 
@@ -33,7 +33,7 @@ export type KeyRing = {
   readonly keys: ReadonlyMap<string, TokenKey>;
 };
 
-/** What is wrong with keys, and the mend; without the variable's name, and without a value. */
+/** What is wrong with keys, and the fix; without the variable's name, and without a value. */
 export class KeyError extends Error {
   override readonly name = 'KeyError';
 }

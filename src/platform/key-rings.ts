@@ -17,9 +17,10 @@ const MAX_AGE_MS = 250;
 
 /** The ring of JWT_SECRET: the same for good. Both reject with a {@link KeyError} when the secret is no key. */
 export function createSecretKeyRings(secret: string, algorithm: KeyAlgorithm): KeyRings {
-  let ring: Promise<KeyRing> | undefined;
-  const current = () => {
-    ring ??= keyRingOfSecret(secret, algorithm);
+  // The ring is kept, not its promise: on Workers no request may await what another one began.
+  let ring: KeyRing | undefined;
+  const current = async () => {
+    ring ??= await keyRingOfSecret(secret, algorithm);
     return ring;
   };
   return { current, fresh: current };

@@ -1,5 +1,5 @@
-import type { Mailer } from '../../domain/mail/mailer.ts';
-import { MailError, requireSafe } from '../../domain/mail/mailer.ts';
+import { MailError, requireSafe } from '../../domain/outbox/mailer.ts';
+import type { Mailer } from '../../domain/outbox/schema.ts';
 import type { Sender } from './smtp.ts';
 
 /** What is used of Cloudflare's `send_email` binding. */
@@ -29,8 +29,9 @@ export function createCloudflareMailer({ binding, from }: { binding: SendEmailBi
           html,
           headers: { 'Auto-Submitted': 'auto-generated' },
         });
+        return 'sent';
       } catch (error) {
-        // It does not tell what is for good: the outbox tries a bounded number of times.
+        // The binding does not tell which refusals are permanent: the outbox tries a bounded number of times.
         throw new MailError('The binding did not take the message.', { permanent: false, cause: error });
       }
     },

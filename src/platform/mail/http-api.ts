@@ -1,5 +1,5 @@
-import type { Mailer } from '../../domain/mail/mailer.ts';
-import { MailError, requireSafe } from '../../domain/mail/mailer.ts';
+import { MailError, requireSafe } from '../../domain/outbox/mailer.ts';
+import type { Mailer } from '../../domain/outbox/schema.ts';
 import type { Sender } from './smtp.ts';
 
 const TIMEOUT_MS = 10_000;
@@ -29,7 +29,7 @@ export function createHttpMailer({ url, token, from }: { url: string; token: str
           headers: { 'Auto-Submitted': 'auto-generated' },
         }),
       });
-      if (status >= 200 && status < 300) return;
+      if (status >= 200 && status < 300) return 'sent';
       throw new MailError('The mail provider did not take the message.', {
         permanent: REFUSED.includes(status),
         code: status,

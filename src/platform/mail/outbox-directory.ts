@@ -1,8 +1,8 @@
 import { mkdir, readdir, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createTransport } from 'nodemailer';
-import type { Mailer } from '../../domain/mail/mailer.ts';
-import { MailError, requireSafe } from '../../domain/mail/mailer.ts';
+import { MailError, requireSafe } from '../../domain/outbox/mailer.ts';
+import type { Mailer } from '../../domain/outbox/schema.ts';
 import type { Sender } from './smtp.ts';
 import { composed } from './smtp.ts';
 
@@ -25,6 +25,7 @@ export function createOutboxDirectory({ directory, from }: { directory: string; 
         await writeFile(`${path}.part`, source, { mode: 0o600 });
         await rename(`${path}.part`, path);
         await removeOldest(directory);
+        return 'kept';
       } catch (error) {
         throw new MailError('The message could not be written.', { permanent: false, cause: error });
       }

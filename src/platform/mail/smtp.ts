@@ -1,7 +1,7 @@
 import type { SendMailOptions } from 'nodemailer';
 import { createTransport } from 'nodemailer';
-import type { Mailer, Message } from '../../domain/mail/mailer.ts';
-import { MailError, requireSafe } from '../../domain/mail/mailer.ts';
+import { MailError, requireSafe } from '../../domain/outbox/mailer.ts';
+import type { Mailer, Message } from '../../domain/outbox/schema.ts';
 
 /** Who mail is from. */
 export type Sender = { readonly name: string | undefined; readonly address: string };
@@ -32,6 +32,7 @@ export function createSmtpMailer({ url, from }: { url: string; from: Sender }): 
       requireSafe(message);
       try {
         await transport.sendMail(composed(message, from));
+        return 'sent';
       } catch (error) {
         throw notTaken(error);
       }
@@ -51,7 +52,7 @@ export const composed = ({ id, to, subject, text, html }: Message, from: Sender)
   headers: { 'Auto-Submitted': 'auto-generated' },
 });
 
-/** A reply of 5xx to the sender or receiver is for good (RFC 5321, 4.2.1); a sign-in that fails is the operator's to mend. */
+/** A reply of 5xx to the sender or receiver is for good (RFC 5321, 4.2.1); a sign-in that fails is for the operator to fix. */
 function notTaken(error: unknown): MailError {
   const { responseCode, code } = error as { responseCode?: unknown; code?: unknown };
   const reply = typeof responseCode === 'number' ? responseCode : undefined;

@@ -1,5 +1,5 @@
 /**
- * Password hashing with bcrypt, by whatever the runtime does best. All read each other's hashes.
+ * Password hashing with bcrypt, by the runtime's own means. All read each other's hashes.
  *
  * bcrypt reads 72 bytes and stops at a NUL, so that other passwords would share a hash: `hash` refuses them, and
  * `verify` does its work and says no.
@@ -18,7 +18,7 @@ export interface Hasher {
   verify(password: string, hash: string): Promise<boolean>;
 }
 
-/** More passwords wait to be hashed than the bound allows. */
+/** More passwords are hashed, or wait for it, than the bound allows. */
 export class HasherBusyError extends Error {
   override readonly name = 'HasherBusyError';
 }
@@ -29,14 +29,8 @@ export type Bcrypt = {
   compare(password: string, hash: string): Promise<boolean>;
 };
 
-export type HasherOptions = {
-  /** 10 to 15: each step doubles the work. */
-  readonly cost: number;
-  /** How many passwords are worked on at once. */
-  readonly concurrency: number;
-  /** How many more may wait. */
-  readonly queue: number;
-};
+/** Runs work within a bound. @throws {HasherBusyError} over it */
+export type Bound = <T>(work: () => Promise<T>) => Promise<T>;
 
 const MAX_BYTES = 72;
 const WELL_FORMED = /^\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/;
@@ -54,16 +48,18 @@ const dummyHash = (cost: number): string =>
 const fits = (password: string): boolean =>
   !password.includes('\0') && new TextEncoder().encode(password).byteLength <= MAX_BYTES;
 
-/** Puts the rules, the constant work and the bound around a runtime's bcrypt. */
-export function createHasher(bcrypt: Bcrypt, { cost, concurrency, queue }: HasherOptions): Hasher {
-  const bounded = createBound(concurrency, queue);
+/**
+ * Puts the rules, the constant work and the bound around a runtime's bcrypt.
+ * @param cost 10 to 15: each step doubles the work
+ */
+export function createHasher(bcrypt: Bcrypt, { cost, bound }: { cost: number; bound: Bound }): Hasher {
   return {
     hash: async (password) => {
       if (!fits(password)) throw new RangeError('bcrypt takes a password of at most 72 bytes, without NUL.');
-      return bounded(() => bcrypt.hash(password, cost));
+      return bound(() => bcrypt.hash(password, cost));
     },
     verify: (password, hash) =>
-      bounded(async () => {
+      bound(async () => {
         const made = costOf(hash);
         const possible = fits(password) && made !== undefined;
         const matches = await bcrypt.compare(fits(password) ? password : '-', possible ? hash : dummyHash(cost));
@@ -76,13 +72,14 @@ export function createHasher(bcrypt: Bcrypt, { cost, concurrency, queue }: Hashe
   };
 }
 
-function createBound(concurrency: number, queue: number): <T>(work: () => Promise<T>) => Promise<T> {
+/** So many run at once; so many more wait, and begin in the order in which they came. */
+export function queue(concurrency: number, length: number): Bound {
   const waiting: (() => void)[] = [];
   let running = 0;
   return async (work) => {
     if (running >= concurrency) {
-      if (waiting.length >= queue) throw new HasherBusyError('Too many passwords are being hashed.');
-      // Whoever ends hands its place over, so that nobody new can take it in between.
+      if (waiting.length >= length) throw new HasherBusyError('Too many passwords are being hashed.');
+      // The work that ends hands its place over, so that no newcomer takes it in between.
       await new Promise<void>((resolve) => waiting.push(resolve));
     } else {
       running++;
@@ -93,6 +90,27 @@ function createBound(concurrency: number, queue: number): <T>(work: () => Promis
       const next = waiting.shift();
       if (next === undefined) running--;
       else next();
+    }
+  };
+}
+
+/**
+ * So many run at once, and none waits: on Workers a request must not wait for another one's work, for the runtime may
+ * drop that with its request. Work that was dropped never ends: its slot is free again after a time.
+ * @param holdMs longer than work takes
+ */
+export function slots(count: number, holdMs: number): Bound {
+  const taken = new Set<{ readonly until: number }>();
+  return async (work) => {
+    const now = Date.now();
+    for (const slot of taken) if (slot.until <= now) taken.delete(slot);
+    if (taken.size >= count) throw new HasherBusyError('Too many passwords are being hashed.');
+    const slot = { until: now + holdMs };
+    taken.add(slot);
+    try {
+      return await work();
+    } finally {
+      taken.delete(slot);
     }
   };
 }

@@ -1,8 +1,12 @@
 import bcrypt from 'bcryptjs';
-import type { Hasher } from './password.ts';
-import { createHasher } from './password.ts';
+import type { Hasher } from './hasher.ts';
+import { createHasher, slots } from './hasher.ts';
 
-const QUEUE = 64;
+/** Passwords at once: the one thread of an isolate takes about a second for them. */
+const AT_ONCE = 16;
+
+/** The work of a request that the runtime dropped holds its slot for this long. */
+const HOLD_MS = 5000;
 
 /** bcrypt in JavaScript, for Workers, where nothing native runs and an isolate has one thread. */
 export const createWorkerHasher = ({ cost }: { cost: number }): Hasher =>
@@ -11,5 +15,5 @@ export const createWorkerHasher = ({ cost }: { cost: number }): Hasher =>
       hash: (password, rounds) => bcrypt.hash(password, rounds),
       compare: (password, hash) => bcrypt.compare(password, hash),
     },
-    { cost, concurrency: 1, queue: QUEUE },
+    { cost, bound: slots(AT_ONCE, HOLD_MS) },
   );

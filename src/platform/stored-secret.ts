@@ -5,15 +5,15 @@ import { join } from 'node:path';
 const SECRET_BYTES = 48;
 
 /**
- * The signing secret that is kept in a directory (mode 600), made at the first call. Processes that start at once
- * agree on one: it appears under its name whole, or not at all.
+ * The signing secret that is stored in a directory (mode 600), made at the first call. Processes that start at the
+ * same time agree on one: its file appears complete, or not at all.
  * @returns the secret, and whether this call made it
  */
-export function keptSecret(directory: string): { secret: string; made: boolean } {
+export function storedSecret(directory: string): { secret: string; made: boolean } {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const path = join(directory, 'jwt-secret');
-  const kept = read(path);
-  if (kept !== undefined) return { secret: kept, made: false };
+  const stored = read(path);
+  if (stored !== undefined) return { secret: stored, made: false };
 
   const secret = randomBytes(SECRET_BYTES).toString('base64url');
   const temporary = `${path}.${randomUUID()}`;

@@ -1,9 +1,9 @@
 import { availableParallelism } from 'node:os';
 import bcrypt from 'bcrypt';
-import type { Hasher } from './password.ts';
-import { createHasher } from './password.ts';
+import type { Hasher } from './hasher.ts';
+import { createHasher, queue } from './hasher.ts';
 
-const QUEUE = 64;
+const WAITING = 64;
 
 /** bcrypt in native code on libuv's threads: the event loop goes on. */
 export const createNodeHasher = ({ cost }: { cost: number }): Hasher =>
@@ -13,5 +13,5 @@ export const createNodeHasher = ({ cost }: { cost: number }): Hasher =>
       // The same algorithm under PHP's name, which this library does not know.
       compare: (password, hash) => bcrypt.compare(password, hash.replace(/^\$2y\$/, '$2b$')),
     },
-    { cost, concurrency: 2 * availableParallelism(), queue: QUEUE },
+    { cost, bound: queue(2 * availableParallelism(), WAITING) },
   );

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
-import type { Hasher } from './password.ts';
-import { createHasher } from './password.ts';
+import type { Hasher } from './hasher.ts';
+import { createHasher, queue } from './hasher.ts';
 
 /** What is used of Bun here; its own types would clash with Node's. */
 declare const Bun: {
@@ -10,7 +10,7 @@ declare const Bun: {
   };
 };
 
-const QUEUE = 64;
+const WAITING = 64;
 
 /** bcrypt on Bun's own threads: the event loop goes on. */
 export const createBunHasher = ({ cost }: { cost: number }): Hasher =>
@@ -19,5 +19,5 @@ export const createBunHasher = ({ cost }: { cost: number }): Hasher =>
       hash: (password, rounds) => Bun.password.hash(password, { algorithm: 'bcrypt', cost: rounds }),
       compare: (password, hash) => Bun.password.verify(password, hash, 'bcrypt'),
     },
-    { cost, concurrency: 2 * availableParallelism(), queue: QUEUE },
+    { cost, bound: queue(2 * availableParallelism(), WAITING) },
   );
