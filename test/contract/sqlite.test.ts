@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
-import { createSqliteExecutor } from '../../src/store/sqlite.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
+import { sqliteFileContract } from './sqlite-file-contract.ts';
 import { storeContract } from './store-contract.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'tenantry-contract-'));
@@ -15,3 +16,5 @@ storeContract('the SQLite store, in a file', async () =>
 );
 
 storeContract('the SQLite store, in memory', async () => createSqliteExecutor(openSqliteFile(':memory:')));
+
+sqliteFileContract(directory);

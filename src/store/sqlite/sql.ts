@@ -32,7 +32,7 @@ export const indexColumns = ({ key }: Index): string =>
 
 /** Whether a document holds, in one of these fields, what an index does not take: a list, or an object but a Date. */
 export const nonScalarSql = (fields: readonly string[]): string =>
-  `(${['0', ...fields.map((field) => `json_type(document,'$."${field}"') IN ('array','object') AND json_type(document,'$."${field}"."${DATE_FIELD}"') IS NULL`)].join(' OR ')})`;
+  `(${['0', ...fields.map((field) => `coalesce(json_type(document,'$."${field}"'),'') IN ('array','object') AND json_type(document,'$."${field}"."${DATE_FIELD}"') IS NULL`)].join(' OR ')})`;
 
 /** What of a filter SQL can decide: comparisons of `_id` and of indexed fields. */
 export function predicateOf(filter: Filter, indexed: ReadonlySet<string>): Predicate {
