@@ -1,5 +1,5 @@
 import { createHmac, hkdfSync } from 'node:crypto';
-import type { Seals } from '../domain/audit/chain.ts';
+import type { Seals } from '../domain/audit/schema.ts';
 
 const KEY_BYTES = 32;
 const KEY_ID_DIGITS = 16;

@@ -1,30 +1,31 @@
 /**
- * Client addresses in the log: sealed (AES-256-GCM) under a key of the organization's own, which is all that has to be
- * removed to make every one of them unreadable for good. Entries then stay as they are, and so does their chain.
+ * Client addresses in the log: encrypted (AES-256-GCM) under a key of the organization's own. When that key is removed,
+ * every one of them is unreadable for good. Entries stay as they are, and so does their chain.
  */
+import { randomHex } from '../secret.ts';
 
 const KEY_BYTES = 32;
 const IV_BYTES = 12;
 
 /** A new key for one organization's addresses, in hex. */
-export const newAddressKey = (): string => toHex(crypto.getRandomValues(new Uint8Array(KEY_BYTES)));
+export const newAddressKey = (): string => randomHex(KEY_BYTES);
 
-/** The address sealed, in hex. */
-export async function concealAddress(key: string, address: string): Promise<string> {
+/** The address encrypted, in hex. Null without a key, or without an address. */
+export async function concealAddress(key: string | null, address: string | null): Promise<string | null> {
+  if (key === null || address === null) return null;
   const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
   const text = new TextEncoder().encode(address);
-  const sealed = await crypto.subtle.encrypt({ name: 'AES-GCM', iv }, await importKey(key), text);
-  return toHex(iv) + toHex(new Uint8Array(sealed));
+  const concealed = await crypto.subtle.encrypt({ name: 'AES-GCM', iv }, await importKey(key), text);
+  return toHex(iv) + toHex(new Uint8Array(concealed));
 }
 
-/** The address again; null when the key is gone, or is not the one that it was sealed with. */
+/** The address again; null when the key is gone, or is not the one that it was concealed with. */
 export async function revealAddress(key: string | null, concealed: string | null): Promise<string | null> {
   if (key === null || concealed === null) return null;
   try {
     const bytes = fromHex(concealed);
     const iv = bytes.subarray(0, IV_BYTES);
-    const sealed = bytes.subarray(IV_BYTES);
-    const text = await crypto.subtle.decrypt({ name: 'AES-GCM', iv }, await importKey(key), sealed);
+    const text = await crypto.subtle.decrypt({ name: 'AES-GCM', iv }, await importKey(key), bytes.subarray(IV_BYTES));
     return new TextDecoder().decode(text);
   } catch {
     return null;

@@ -1,15 +1,15 @@
 import type { Condition, Filter } from '../../store/port.ts';
-import type { Context } from '../context.ts';
 import type { Page } from '../page.ts';
-import type { Principal } from '../session/authenticate.ts';
+import type { Principal } from '../session/schema.ts';
 import { revealAddress } from './address.ts';
-import type { AuditEntry } from './chain.ts';
-import { entriesBetween } from './chain.ts';
-import type { AuditAction } from './event.ts';
-import { lastEntry } from './record.ts';
-import { recordFailuresOf } from './sign-in-failures.ts';
+import type { Recording } from './record.ts';
+import type { AuditAction, AuditEntry } from './schema.ts';
+import { entriesBetween, sequenceOf } from './schema.ts';
+import type { CountingFailures } from './sign-in-failures.ts';
+import { recordSignInFailuresOf } from './sign-in-failures.ts';
+import { lastEntry } from './tail.ts';
 
-/** Entries that one look goes through, and looks that one page takes at most. */
+/** Entries that one query goes through, and queries that one page takes at most. */
 const WINDOW = 1000;
 const WINDOWS = 5;
 
@@ -17,6 +17,7 @@ const WINDOWS = 5;
 export type AuditView = Omit<AuditEntry, '_id' | 'organization_id' | 'event_id' | 'previous' | 'key'>;
 
 export type ListAuditInput = {
+  principal: Pick<Principal, 'organization'>;
   /** From this time on, and up to and with that one. */
   from?: Date | undefined;
   to?: Date | undefined;
@@ -31,31 +32,29 @@ export type ListAuditInput = {
  * a filter that fits few entries it may hold fewer than asked for, and still have a next one.
  */
 export async function listAudit(
-  context: Context,
-  { organization }: Principal,
-  input: ListAuditInput,
+  context: Recording & CountingFailures,
+  { principal, cursor, limit, ...input }: ListAuditInput,
 ): Promise<Page<AuditView>> {
-  const { audit, audit_heads } = context.master;
-  await recordFailuresOf(context, organization._id);
-  const head = await audit_heads.findOne({ _id: organization._id });
-  let before = input.cursor ?? ((await lastEntry(context, organization._id))?.sequence ?? 0) + 1;
+  const { _id, address_key } = principal.organization;
+  await recordSignInFailuresOf(context, _id);
+  const last = cursor === undefined ? await lastEntry(context, _id) : undefined;
+  let before = cursor ?? (last === undefined ? 1 : sequenceOf(last._id) + 1);
   const filter = filterOf(input);
   const found: AuditEntry[] = [];
-  for (let windows = 0; windows < WINDOWS && before > 1 && found.length < input.limit; windows++) {
+  for (let windows = 0; windows < WINDOWS && before > 1 && found.length < limit; windows++) {
     const from = Math.max(1, before - WINDOW);
-    const limit = input.limit - found.length;
-    const page = await audit.find(
-      { ...filter, ...entriesBetween(organization._id, from, before) },
-      { sort: { _id: -1 }, limit },
-    );
+    const wanted = limit - found.length;
+    const entries = { ...filter, ...entriesBetween(_id, from, before) };
+    const page = await context.master.audit.find(entries, { sort: { _id: -1 }, limit: wanted });
+    const oldest = page.at(-1);
     found.push(...page);
-    before = page.length === limit ? (page.at(-1)?.sequence ?? from) : from;
+    before = page.length === wanted && oldest !== undefined ? sequenceOf(oldest._id) : from;
   }
-  const items = await Promise.all(found.map((entry) => viewOf(entry, head?.address_key ?? null)));
+  const items = await Promise.all(found.map((entry) => viewOf(entry, address_key)));
   return { items, next_cursor: before > 1 ? String(before) : null };
 }
 
-function filterOf({ from, to, action }: ListAuditInput): Filter {
+function filterOf({ from, to, action }: Pick<ListAuditInput, 'from' | 'to' | 'action'>): Filter {
   const at: Condition = { ...(from && { $gte: from }), ...(to && { $lte: to }) };
   return { ...(Object.keys(at).length > 0 && { at }), ...(action && { action }) };
 }

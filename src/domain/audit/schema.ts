@@ -119,8 +119,16 @@ export const SIGN_IN_FAILURE_INDEXES: readonly Index[] = [
   { name: 'first_at', key: { first_at: 1 } },
 ];
 
-/** The last entries that this instance knows of, by organization: the next one is tried after it. */
-export type AuditTails = Map<string, { readonly sequence: number; readonly seal: string; readonly checkpointDue: boolean }>;
+/** The end of a chain, as far as this instance knows: the next entry is tried after it. */
+export type AuditTail = {
+  readonly sequence: number;
+  readonly seal: string;
+  /** When the checkpoint is due that this instance asked for last: no other is asked for before. Null: none was. */
+  readonly checkpointDue: Date | null;
+};
+
+/** By organization. */
+export type AuditTails = Map<string, AuditTail>;
 
 const DIGITS = 12;
 
@@ -130,6 +138,9 @@ export const MAX_SEQUENCE = 10 ** DIGITS - 1;
 /** Ids in the order of sequences. */
 export const entryId = (organizationId: string, sequence: number): string =>
   `${organizationId}:${String(sequence).padStart(DIGITS, '0')}`;
+
+/** The sequence that an entry's id stands for. */
+export const sequenceOf = (id: string): number => Number.parseInt(id.slice(id.lastIndexOf(':') + 1), 10);
 
 /** The entries of an organization from one sequence to before another. */
 export const entriesBetween = (organizationId: string, from: number, before: number): Filter => ({

@@ -1,145 +1,153 @@
-import type { Context, Master } from '../context.ts';
-import type { Principal } from '../session/authenticate.ts';
-import type { AuditEntry, AuditHead, Seals } from './chain.ts';
-import { entriesBetween, entryId, isGenuineEntry, isGenuineHead } from './chain.ts';
+import type { Needs } from '../context.ts';
+import type { OrganizationDocument } from '../organization/schema.ts';
+import type { Principal } from '../session/schema.ts';
+import type { AuditCheckpoint, AuditEntry, Seals } from './schema.ts';
+import { entriesBetween, entryId, MAX_SEQUENCE } from './schema.ts';
+import { isGenuineCheckpoint, isGenuineEntry } from './sealing.ts';
+import type { ChainReader } from './verify-pending.ts';
+import { areAllRecorded, pendingOfAdmins, pendingOfOrganization } from './verify-pending.ts';
 
 /** Entries that one call checks. */
 const PAGE = 500;
 
-/** What is wrong with a chain. */
-export type ChainFault =
-  /** There is no entry of this sequence, though there are later ones. */
-  | 'missing'
+/** What can be wrong with a log. */
+export const AUDIT_FAULTS = [
+  /** There is no entry of this sequence, though there are later ones, or there has to be one. */
+  'missing',
   /** The entry is not as it was made, or was not made by the service. */
-  | 'altered'
+  'altered',
   /** The entry was made by the service, for another place. */
-  | 'moved'
+  'moved',
   /** The entry does not follow from the one before. */
-  | 'unlinked'
-  /** The chain ends before this sequence, and went further. */
-  | 'truncated'
-  /** The head of the chain was removed, altered or put back, as found by whoever wrote this entry, or just now. */
-  | 'head_lost';
+  'unlinked',
+  /** The first entry is not the organization's creation. */
+  'second_beginning',
+  /** The checkpoint names an entry of this sequence or a later one, and that is not there. */
+  'truncated',
+  /** The checkpoint was removed or altered. */
+  'checkpoint_lost',
+  /** What waited to be recorded after these entries was added, altered or removed. */
+  'pending_altered',
+] as const;
+
+export type AuditFault = (typeof AUDIT_FAULTS)[number];
 
 export type ChainCheck = {
   /** Whether nothing is wrong with what was checked. */
-  whole: boolean;
+  valid: boolean;
   /** The sequences found in order: from the one after the cursor's, to and with `to`. */
   from: number;
   to: number;
-  /** Where the chain breaks first. */
-  broken: { sequence: number; fault: ChainFault } | null;
-  /** The last entry, to be compared with what was noted elsewhere; null where the chain goes on. */
+  /** Where the log breaks first: at the sequence after `to`. */
+  broken: { sequence: number; fault: AuditFault } | null;
+  /** The last entry, to be compared with what was noted elsewhere; null where the chain goes on, or is broken. */
   head: { sequence: number; seal: string } | null;
   /** What to go on with; null when the whole chain was checked, or is broken. */
   next_cursor: string | null;
 };
 
 /**
- * Checks the chain of the principal's organization, a part at a time.
+ * Checks the log of the principal's organization, a part at a time, and at its end what waits to be recorded.
  * @param input.cursor the sequence after which to go on; 0 and left out: from the beginning
  */
 export const verifyAudit = (
-  context: Context,
-  { organization }: Principal,
-  { cursor = 0 }: { cursor?: number | undefined },
-): Promise<ChainCheck> => checkChain(context, organization._id, cursor);
+  context: Needs<'master' | 'seals'>,
+  { principal, cursor = 0 }: { principal: Pick<Principal, 'organization'>; cursor?: number | undefined },
+): Promise<ChainCheck> => checkChain(context, principal.organization._id, cursor);
 
-/** What it takes to check a chain. */
-export type ChainReader = {
-  readonly master: Pick<Master, 'audit' | 'audit_heads' | 'organizations'>;
-  readonly seals: Seals;
-};
+/**
+ * Checks an organization's log, a part at a time, whatever the organization's status. A fault is reported when a second
+ * look finds one too: no read of a page need be of one moment.
+ */
+export async function checkChain(reader: ChainReader, id: string, cursor: number): Promise<ChainCheck> {
+  const found = await look(reader, id, cursor);
+  return found.broken === null ? found : look(reader, id, cursor);
+}
 
-/** Checks an organization's chain, a part at a time, whether the organization is still there or not. */
-export async function checkChain(context: ChainReader, id: string, cursor: number): Promise<ChainCheck> {
-  const { master, seals } = context;
-  // The head first: the chain goes at least so far, whatever is written meanwhile.
-  const head = await master.audit_heads.findOne({ _id: id });
-  const entries = await master.audit.find(entriesBetween(id, cursor, cursor + PAGE + 1), {
+async function look(reader: ChainReader, id: string, cursor: number): Promise<ChainCheck> {
+  const { master, seals } = reader;
+  // Before the entries: the chain goes at least so far, whatever is written meanwhile.
+  const checkpoint = await master.checkpoints.findOne({ _id: id });
+  // With the cursor's own entry, which the next one follows.
+  const begin = Math.max(cursor, 1);
+  const entries = await master.audit.find(entriesBetween(id, begin, MAX_SEQUENCE), {
     sort: { _id: 1 },
-    limit: PAGE + 1,
+    limit: cursor + PAGE + 1 - begin,
   });
-  const first = cursor + 1;
+  const named = checkpoint !== undefined && isGenuineCheckpoint(seals, checkpoint) ? checkpoint : undefined;
+  let to = begin - 1;
   let previous: AuditEntry | undefined;
-  let expected = cursor;
-  const broken = (fault: ChainFault): ChainCheck => ({
-    whole: false,
-    from: first,
-    to: expected - 1,
-    broken: { sequence: expected, fault },
+  const broken = (fault: AuditFault): ChainCheck => ({
+    valid: false,
+    from: cursor + 1,
+    to,
+    broken: { sequence: to + 1, fault },
     head: null,
     next_cursor: null,
   });
-  // The entry of the cursor itself is there to be followed.
-  if (cursor === 0) expected = 1;
   for (const entry of entries) {
-    if (entry._id !== entryId(id, expected))
-      return broken(entry._id > entryId(id, expected) && isPlace(entry._id) ? 'missing' : 'altered');
-    const fault = faultOf(context, entry, previous, head, expected, expected === cursor);
+    const isCursor = to + 1 === cursor;
+    const fault = faultOf(seals, entry, id, to + 1, isCursor ? undefined : (previous?.seal ?? ''), named);
     if (fault !== undefined) return broken(fault);
     previous = entry;
-    expected++;
+    to++;
   }
-  const to = expected - 1;
+  if (to === cursor + PAGE) {
+    return { valid: true, from: cursor + 1, to, broken: null, head: null, next_cursor: String(to) };
+  }
   // The cursor is of an entry that was there.
-  if (previous === undefined && cursor > 0) return broken('truncated');
-  if (entries.length > 0 && to === cursor + PAGE) {
-    return { whole: true, from: first, to, broken: null, head: null, next_cursor: String(to) };
+  if (to < Math.max(cursor, named?.sequence ?? 0)) return broken('truncated');
+  const fault = await faultOfRest(reader, id, to, named);
+  if (fault !== undefined) return broken(fault);
+  const head = previous === undefined ? null : { sequence: to, seal: previous.seal };
+  return { valid: true, from: cursor + 1, to, broken: null, head, next_cursor: null };
+}
+
+/** @param previous the seal that the entry has to follow; undefined: any */
+function faultOf(
+  seals: Seals,
+  entry: AuditEntry,
+  id: string,
+  sequence: number,
+  previous: string | undefined,
+  checkpoint: AuditCheckpoint | undefined,
+): AuditFault | undefined {
+  const place = entryId(id, sequence);
+  if (entry._id !== place) return entry._id > place && isPlace(entry._id) ? 'missing' : 'altered';
+  if (!isGenuineEntry(seals, entry)) {
+    const home = { ...entry, _id: entryId(entry.organization_id, entry.sequence) };
+    return isGenuineEntry(seals, home) ? 'moved' : 'altered';
   }
-  if (head !== undefined && isGenuineHead(seals, head) && head.sequence > to) {
-    return broken((await goesOn(context, id, expected)) ? 'missing' : 'truncated');
-  }
-  if (await isHeadLost(context, id, to)) return broken('head_lost');
-  if (to === 0 && !(await isBeingCreated(context, id))) return broken('missing');
-  return {
-    whole: true,
-    from: first,
-    to,
-    broken: null,
-    head: previous === undefined ? null : { sequence: to, seal: previous.seal },
-    next_cursor: null,
-  };
+  if (previous !== undefined && entry.previous !== previous) return 'unlinked';
+  if (sequence === 1 && !isCreation(entry)) return 'second_beginning';
+  return checkpoint?.sequence === sequence && checkpoint.entry !== entry.seal ? 'truncated' : undefined;
 }
 
 /** Whether it is an id that an entry can have; what has another one was put in by hand. */
 const isPlace = (id: string): boolean => /:\d{12}$/.test(id);
 
-function faultOf(
-  { seals }: ChainReader,
-  entry: AuditEntry,
-  previous: AuditEntry | undefined,
-  head: AuditHead | undefined,
-  expected: number,
-  isCursor: boolean,
-): ChainFault | undefined {
-  if (entry.sequence !== expected) {
-    const home = { ...entry, _id: entryId(entry.organization_id, entry.sequence) };
-    return isGenuineEntry(seals, home) ? 'moved' : 'altered';
-  }
-  if (!isGenuineEntry(seals, entry)) return 'altered';
-  if (!isCursor && entry.previous !== (previous?.seal ?? '')) return 'unlinked';
-  if (head?.sequence === expected && isGenuineHead(seals, head) && head.entry !== entry.seal) return 'unlinked';
-  return entry.action === 'audit.head_lost' ? 'head_lost' : undefined;
+const isCreation = ({ action, event_id, organization_id }: AuditEntry): boolean =>
+  action === 'organization.created' && event_id === organization_id;
+
+/** What is wrong beside the entries, of which there are so many. */
+async function faultOfRest(
+  reader: ChainReader,
+  id: string,
+  entries: number,
+  checkpoint: AuditCheckpoint | undefined,
+): Promise<AuditFault | undefined> {
+  // In this order: an event that an admin was changed by waits on the organization then, or was recorded before, and
+  // an event that waits no more is in the log.
+  const admins = await pendingOfAdmins(reader, id);
+  const organization = await reader.master.organizations.findOne({ _id: id });
+  if (organization === undefined || (entries === 0 && !wasCreated(organization))) return undefined;
+  if (checkpoint === undefined) return 'checkpoint_lost';
+  if (entries === 0 && organization.operation?.kind !== 'create') return 'missing';
+  const own = pendingOfOrganization(reader, organization);
+  if (own === undefined || admins === undefined) return 'pending_altered';
+  return (await areAllRecorded(reader, id, own, admins)) ? undefined : 'pending_altered';
 }
 
-async function goesOn({ master }: ChainReader, organizationId: string, from: number): Promise<boolean> {
-  const later = await master.audit.count(
-    { _id: { $gt: entryId(organizationId, from), $lt: `${organizationId};` } },
-    { limit: 1 },
-  );
-  return later > 0;
-}
-
-/** Whether the head is not where the service keeps it, by now: at the last entry, or the one before. */
-async function isHeadLost({ master, seals }: ChainReader, organizationId: string, to: number): Promise<boolean> {
-  const head = await master.audit_heads.findOne({ _id: organizationId });
-  if (head === undefined) return to > 0;
-  return !isGenuineHead(seals, head) || head.sequence < to - 1;
-}
-
-/** Whether its creation, which is recorded before all else, may not have been recorded yet. */
-async function isBeingCreated({ master }: ChainReader, organizationId: string): Promise<boolean> {
-  const organization = await master.organizations.findOne({ _id: organizationId });
-  return organization?.operation?.kind === 'create';
-}
+/** False for one whose creation is under way, or was rolled back. */
+const wasCreated = ({ _id, status, changed_by }: OrganizationDocument): boolean =>
+  status === 'active' || status === 'deleted' || (changed_by !== _id && changed_by !== '');

@@ -1,0 +1,85 @@
+/**
+ * What waits to be recorded. Every change of an organization or an admin says which event it was (`changed_by`): that
+ * is in the log, or waits where the change was written. So a note that was taken away leaves an event without any.
+ */
+import type { AdminDocument } from '../admin/schema.ts';
+import type { Master } from '../master.ts';
+import type { OrganizationDocument } from '../organization/schema.ts';
+import type { AuditNote, Seals } from './schema.ts';
+import { isGenuineEntry, isGenuineNote, isGenuinePending } from './sealing.ts';
+
+/** Documents that one query asks for. */
+const BATCH = 500;
+
+/** What it takes to check a log. */
+export type ChainReader = {
+  readonly master: Pick<Master, 'audit' | 'checkpoints' | 'organizations' | 'admins'>;
+  readonly seals: Seals;
+};
+
+/** The events that a document waits to have recorded, and the one that the log has to know otherwise. */
+type Waiting = { readonly events: readonly string[]; readonly changed_by: string };
+
+/** What waits on the admins of an organization; undefined: something there is not as it was made. */
+export async function pendingOfAdmins({ master, seals }: ChainReader, id: string): Promise<Waiting[] | undefined> {
+  const found: Waiting[] = [];
+  const projection = { changed_by: 1, audit_pending: 1 } as const;
+  for (let after = ''; ; ) {
+    const filter = { organization_id: id, _id: { $gt: after } };
+    const page = await master.admins.find(filter, { sort: { _id: 1 }, limit: BATCH, projection });
+    for (const admin of page) {
+      const notes = notesOf(seals, admin);
+      if (!notes?.every(({ organization_id }) => organization_id === id)) return undefined;
+      found.push({ events: notes.map(({ event_id }) => event_id), changed_by: admin.changed_by });
+    }
+    const last = page.at(-1);
+    if (last === undefined || page.length < BATCH) return found;
+    after = last._id;
+  }
+}
+
+const notesOf = (
+  seals: Seals,
+  { _id, audit_pending }: Pick<AdminDocument, '_id' | 'audit_pending'>,
+): readonly AuditNote[] | undefined => {
+  if (audit_pending === null) return [];
+  return isGenuinePending(seals, _id, audit_pending) ? audit_pending.notes : undefined;
+};
+
+/** What waits on an organization; undefined: something there is not as it was made. */
+export function pendingOfOrganization(
+  { seals }: ChainReader,
+  { _id, operation, changed_by }: OrganizationDocument,
+): Waiting | undefined {
+  const isOwn = (note: AuditNote) => isGenuineNote(seals, note) && note.organization_id === _id;
+  if (operation?.kind === 'rename' && !(operation.admin?.audit.every(isOwn) ?? true)) return undefined;
+  // A move is no event: what was changed before it counts.
+  if (operation?.kind === 'move') return { events: [], changed_by: operation.replaces };
+  if (operation === null || operation.audit === null) return { events: [], changed_by };
+  if (!isOwn(operation.audit) || operation.audit.event_id !== operation.id) return undefined;
+  return { events: [operation.id], changed_by };
+}
+
+/** Whether each event that the log has to know is in it, or waits. @param waiting the organization's among them */
+export async function areAllRecorded(
+  { master, seals }: ChainReader,
+  id: string,
+  organization: Waiting,
+  admins: readonly Waiting[],
+): Promise<boolean> {
+  const all = [organization, ...admins];
+  const isWaiting = ({ events, changed_by }: Waiting) =>
+    events.includes(changed_by) || organization.events.includes(changed_by);
+  const missing = new Set(all.filter((waiting) => !isWaiting(waiting)).map(({ changed_by }) => changed_by));
+  for (const batch of batches([...missing])) {
+    const entries = await master.audit.find({ event_id: { $in: batch } }, { limit: BATCH });
+    for (const entry of entries) {
+      if (entry.organization_id === id && isGenuineEntry(seals, entry)) missing.delete(entry.event_id);
+    }
+  }
+  return missing.size === 0;
+}
+
+function* batches(all: readonly string[]): Iterable<readonly string[]> {
+  for (let from = 0; from < all.length; from += BATCH) yield all.slice(from, from + BATCH);
+}
