@@ -1,19 +1,23 @@
 import type { Document, Filter, Scalar } from '../store/port.ts';
 import type { Collection } from '../store/store.ts';
+import { expandResetRequest } from './admin/forgot-password.ts';
 import { writeDueCheckpoint } from './audit/checkpoint.ts';
 import { flushPendingAudit } from './audit/pending.ts';
-import { failuresDueBefore, recordSignInFailures } from './audit/sign-in-failures.ts';
+import { countedSince, recordSignInFailures } from './audit/sign-in-failures.ts';
 import type { Context } from './context.ts';
 import { purgeOrganization } from './organization/delete.ts';
 import { eraseOrganization } from './organization/erase.ts';
 import { resumeExpired } from './organization/journal.ts';
 import { tryOpenMove } from './organization/rename.ts';
 import type { OrganizationDocument } from './organization/schema.ts';
-import { sendDueMails } from './outbox/outbox.ts';
+import { sendDueMail } from './outbox/outbox.ts';
 import { syncLateWrites } from './tenant-data/late-writes.ts';
 
 /** Items of a kind that one round takes at most: the rest comes in the next one. */
 const PAGE = 100;
+
+/** How long one round goes on with mails, in milliseconds: the next kind waits for it. */
+const MAIL_MS = 10_000;
 
 /**
  * One round of due work: each kind is asked for what is due, a bounded page at a time, each item guarded by itself. An
@@ -23,14 +27,16 @@ const PAGE = 100;
  * @returns whether a page was full, so that the next round should come at once
  */
 export async function reconcile(context: Context, round: number): Promise<boolean> {
-  const { organizations, collections, admins, signInFailures, checkpoints, names } = context.master;
+  const { organizations, admins, signInFailures, checkpoints, names } = context.master;
   const now = context.clock();
   const due = { due_at: { $lt: now } };
   const pages = [
     await each(context, organizations, due, (organization) => whatIsDue(context, organization)),
     await lookForLateWrites(context, now),
     await each(context, admins, { audit_due_at: { $lt: now } }, ({ _id }) => flushPendingAudit(context, _id)),
-    await each(context, signInFailures, failuresDueBefore(now), (failures) => recordSignInFailures(context, failures)),
+    await each(context, signInFailures, { first_at: { $lt: countedSince(context) } }, (failures) =>
+      recordSignInFailures(context, failures),
+    ),
     await each(context, checkpoints, due, (checkpoint) => writeDueCheckpoint(context, checkpoint)),
     await guarded(context, 'mails', () => sendDueMails(context)),
     // Names whose lease is over; and what has expired, where the store does not clear it up by itself.
@@ -48,6 +54,22 @@ async function whatIsDue(context: Context, organization: OrganizationDocument): 
   if (status === 'deleted') return purgeOrganization(context, organization);
   if (status === 'erased') return eraseOrganization(context, organization._id);
   if (next_placement !== null) return tryOpenMove(context, organization);
+}
+
+/** Tries the mails that are due, until the mailer fails: then the rest would fail too. */
+async function sendDueMails(context: Context): Promise<number> {
+  const start = context.clock().getTime();
+  const due = { due_at: { $lt: context.clock() } };
+  const page = await context.master.mails.find(due, { sort: { due_at: 1 }, limit: PAGE });
+  for (const mail of page) {
+    if (context.clock().getTime() - start > MAIL_MS) break;
+    try {
+      if ((await sendDueMail(context, mail, expandResetRequest)) === 'mailer_away') return 0;
+    } catch (error) {
+      context.log('warn', 'mail.failed', { mail_id: mail._id, error });
+    }
+  }
+  return page.length;
 }
 
 async function lookForLateWrites(context: Context, now: Date): Promise<Outcome> {

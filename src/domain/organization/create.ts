@@ -1,6 +1,6 @@
+import { checkNewPassword } from '../admin/password-policy.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
-import { checkNewPassword } from '../admin/password-policy.ts';
 import { newAddressKey } from '../audit/address.ts';
 import { firstCheckpoint } from '../audit/checkpoint.ts';
 import { auditNote } from '../audit/note.ts';
@@ -60,9 +60,7 @@ export async function createOrganization(
     const [, verification] = await Promise.all([
       insertOnce(context, () => context.master.admins.insertOne(admin)),
       enqueueVerification(context, admin),
-      insertUnlessThere(context, () =>
-        context.master.checkpoints.insertOne(firstCheckpoint(context, creating._id)),
-      ),
+      insertUnlessThere(context, () => context.master.checkpoints.insertOne(firstCheckpoint(context, creating._id))),
     ]);
     result = {
       organization_id: creating._id,

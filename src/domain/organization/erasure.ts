@@ -22,7 +22,11 @@ export async function getErasure(
     throw new DomainError('organization_not_found', 'No organization of this id was erased.');
   }
   const own = { organization_id };
-  const claims = await master.collections.find({ ...own, kind: 'collection', state: { $in: ['held', 'former', 'dropped'] } });
+  const claims = await master.collections.find({
+    ...own,
+    kind: 'collection',
+    state: { $in: ['held', 'former', 'dropped'] },
+  });
   const names = claims.flatMap(({ placement, asides }) => [placement.collection, ...Object.keys(asides)]);
   const [collections, admins, sessions, nameClaims, mails] = await Promise.all([
     tenants(stub.placement).listCollections(names.slice(0, MAX_NAMES)),

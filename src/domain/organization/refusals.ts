@@ -8,7 +8,10 @@ export const changedMeanwhile = (): DomainError =>
 
 /** Others have finished it, or changed the organization since, and this instance cannot tell any more what came of it. */
 export const outcomeUnknown = (): DomainError =>
-  new DomainError('unavailable', 'It is not known whether this was done. Look at the organization before you try again.');
+  new DomainError(
+    'unavailable',
+    'It is not known whether this was done. Look at the organization before you try again.',
+  );
 
 export const renamed = (name: string): DomainError =>
   new DomainError('organization_renamed', 'The organization has another name now.', { organizations: [name] });

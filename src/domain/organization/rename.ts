@@ -162,8 +162,11 @@ async function beginMoving(
   });
 }
 
-const move = (context: Context, { placement }: OrganizationDocument, { to, collection_id }: RenameOperation | MoveOperation) =>
-  moveCollection(context, { from: placement, to: to.collection, id: collection_id });
+const move = (
+  context: Context,
+  { placement }: OrganizationDocument,
+  { to, collection_id }: RenameOperation | MoveOperation,
+) => moveCollection(context, { from: placement, to: to.collection, id: collection_id });
 
 /** A client made a collection of the new name first. What it wrote there came late; the organization gets another name. */
 async function leaveTarget(

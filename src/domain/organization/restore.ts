@@ -4,7 +4,8 @@ import { record } from '../audit/record.ts';
 import { countSignInFailure } from '../audit/sign-in-failures.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import { limitByAccount, limitSignInsByAddress } from '../rate-limit/sign-in-limits.ts';
+import { limitByAddress } from '../rate-limit/by-address.ts';
+import { limitByAccount } from '../rate-limit/sign-in-limits.ts';
 import { beginOperation, ended, endOperation } from './journal.ts';
 import { organizationKey } from './name.ts';
 import type { OrganizationDocument, OrganizationMetadata } from './schema.ts';
@@ -26,17 +27,21 @@ export async function restoreOrganization(
   context: Context,
   input: RestoreOrganizationInput,
 ): Promise<OrganizationMetadata> {
-  await limitSignInsByAddress(context);
+  await limitByAddress(context, 'loginAddress');
   const { organizations, admins } = context.master;
   const key = organizationKey(input.organization_name) ?? '';
   const deleted = await organizations.findOne({ key, status: 'deleted', purge_at: { $gt: context.clock() } });
   const email_key = emailKey(input.email);
   const admin = await admins.findOne({ organization_id: deleted?._id ?? '', email_key, role: 'owner' });
   const accounts = admin === undefined || deleted === undefined ? [] : [{ admin, organization: deleted }];
-  const { succeeded } = await limitByAccount(context, { emailKey: email_key, admins: accounts.map((one) => one.admin) });
+  const { succeeded } = await limitByAccount(context, {
+    emailKey: email_key,
+    admins: accounts.map((one) => one.admin),
+  });
   const fits = await context.passwords.verify(input.password, admin?.password_hash);
   if (deleted === undefined || admin === undefined || !fits) {
-    await countSignInFailure(context, { wanted: JSON.stringify([email_key, key]), accounts });
+    const wanted = JSON.stringify([email_key, key]);
+    await countSignInFailure(context, { wanted, accounts, action: 'session.sign_in_failed' });
     throw new DomainError('invalid_credentials', 'No deleted organization fits this name, email and password.');
   }
   await succeeded(admin);

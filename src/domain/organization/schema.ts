@@ -17,7 +17,13 @@ type Journaled = {
 };
 
 /** Each is recorded in the audit log before it ends, unless it is rolled back. */
-export type Operation = CreateOperation | RenameOperation | MoveOperation | DeleteOperation | RestoreOperation | MembershipOperation;
+export type Operation =
+  | CreateOperation
+  | RenameOperation
+  | MoveOperation
+  | DeleteOperation
+  | RestoreOperation
+  | MembershipOperation;
 
 export type CreateOperation = Journaled & { readonly kind: 'create'; readonly audit: AuditNote };
 

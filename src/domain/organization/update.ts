@@ -98,11 +98,17 @@ async function change(
     organization: { ...updated, epoch: organization.epoch },
     admin: {
       ...admin,
-      ...(email !== undefined && { email, email_verified: admin.email_verified && emailKey(email) === admin.email_key }),
+      ...(email !== undefined && {
+        email,
+        email_verified: admin.email_verified && emailKey(email) === admin.email_key,
+      }),
       epoch: admin.epoch + (adminChange === null ? 0 : 1),
     },
   };
-  return { organization: updated, session: await continueSession(context, { ...changed, session, claims, signedInAt }) };
+  return {
+    organization: updated,
+    session: await continueSession(context, { ...changed, session, claims, signedInAt }),
+  };
 }
 
 /**
@@ -139,7 +145,7 @@ async function requireFreshSignIn(
   const now = context.clock();
   const signedInAt = new Date(principal.claims.auth_time * 1000);
   if (current_password !== undefined) {
-    if (await isCurrentPassword(context, { principal, password: current_password })) return now;
+    if (await isCurrentPassword(context, { ...principal, password: current_password })) return now;
     throw reauthenticationRequired();
   }
   const fresh = now.getTime() - signedInAt.getTime() <= context.settings.freshSignInSeconds * 1000;
