@@ -6,40 +6,49 @@ import type { Mailbox } from '../support/mailbox.ts';
 import { directoryMailbox, startMailProvider } from '../support/mailbox.ts';
 import type { RunningService, Runtime, StoreChoice } from '../support/service.ts';
 import { startService } from '../support/service.ts';
-import { auditPromises } from './suite/audit.ts';
-import { bodyPromises } from './suite/bodies.ts';
-import type { Cell } from './suite/cell.ts';
-import { hindsightPromises } from './suite/hindsight.ts';
-import { mailPromises } from './suite/mail.ts';
-import { masterDatabasePromises } from './suite/master-database.ts';
-import { organizationPromises } from './suite/organizations.ts';
-import { passwordPromises } from './suite/passwords.ts';
-import { permissionPromises } from './suite/permissions.ts';
-import { securityPromises } from './suite/security.ts';
-import { surfacePromises } from './suite/surface.ts';
-import { tokenPromises } from './suite/tokens.ts';
+import { createAnswerCheck } from './suite/answer-checks.ts';
+import { auditSuite } from './suite/audit.ts';
+import { auditedRoutesSuite } from './suite/audited-routes.ts';
+import { bearerTokenSuite } from './suite/bearer-tokens.ts';
+import { bodySuite } from './suite/bodies.ts';
+import { dryRunSuite } from './suite/dry-run.ts';
+import { finalChecks } from './suite/final-checks.ts';
+import { idempotencySuite } from './suite/idempotency.ts';
+import { invitationSuite } from './suite/invitations.ts';
+import { mailSuite } from './suite/mail.ts';
+import { masterDatabaseSuite } from './suite/master-database.ts';
+import { nameSuite } from './suite/names.ts';
+import { organizationSuite } from './suite/organizations.ts';
+import { passwordSuite } from './suite/passwords.ts';
+import { permissionSuite } from './suite/permissions.ts';
+import { sessionSuite } from './suite/sessions.ts';
+import { signInSuite } from './suite/sign-in.ts';
+import { surfaceSuite } from './suite/surface.ts';
+import type { TestEnv } from './suite/test-env.ts';
+import { tokenSuite } from './suite/tokens.ts';
 
 export const EMBEDDED: StoreChoice = { kind: 'embedded' };
 
-/** The store at this address, or undefined when the server is not to be had. */
+/** The store at this address, or undefined where this machine has no server. */
 export const mongoAt = (uri: string | undefined): StoreChoice | undefined =>
   uri === undefined ? undefined : { kind: 'mongo', uri };
 
 /**
- * What the service promises over HTTP, held against the real thing on one runtime and one store.
- * @param store undefined where it is not to be had: then the cell is skipped, and the run says so
+ * The promises of the service over HTTP, tested on one runtime and one store.
+ * @param store undefined where this machine has none: the tests are skipped, and the run says so
  */
 export function httpSuite(runtime: Runtime, storeName: string, store: StoreChoice | undefined): void {
   describe.skipIf(store === undefined)(`${runtime} on ${storeName}`, () => {
     let service: RunningService;
     let caller: Caller;
-    let mail: CellMail;
-    const cell: Cell = { service: () => service, caller: () => caller, mailbox: () => mail.mailbox(service) };
+    let mail: ServiceMail;
+    const testEnv: TestEnv = { service: () => service, caller: () => caller, mailbox: () => mail.mailbox(service) };
 
     beforeAll(async () => {
-      mail = await openCellMail(runtime);
+      mail = await openMail(runtime);
       service = await startService({ runtime, store: store ?? EMBEDDED, env: mail.env });
-      caller = createCaller(service.url);
+      const { json: document } = await createCaller(service.url).request('GET', '/openapi.json');
+      caller = createCaller(service.url, createAnswerCheck(document));
     });
 
     afterAll(async () => {
@@ -47,28 +56,35 @@ export function httpSuite(runtime: Runtime, storeName: string, store: StoreChoic
       await mail?.stop();
     });
 
-    surfacePromises(cell);
-    organizationPromises(cell);
-    tokenPromises(cell);
-    auditPromises(cell);
-    passwordPromises(cell);
-    securityPromises(cell);
-    bodyPromises(cell);
-    mailPromises(cell);
-    permissionPromises(cell);
-    if (store?.kind === 'mongo') masterDatabasePromises(cell);
-    hindsightPromises(cell);
+    surfaceSuite(testEnv);
+    organizationSuite(testEnv);
+    nameSuite(testEnv);
+    dryRunSuite(testEnv);
+    idempotencySuite(testEnv);
+    signInSuite(testEnv);
+    tokenSuite(testEnv);
+    sessionSuite(testEnv);
+    bearerTokenSuite(testEnv);
+    permissionSuite(testEnv);
+    passwordSuite(testEnv);
+    bodySuite(testEnv);
+    auditSuite(testEnv);
+    auditedRoutesSuite(testEnv);
+    mailSuite(testEnv);
+    invitationSuite(testEnv);
+    if (store?.kind === 'mongo') masterDatabaseSuite(testEnv);
+    finalChecks(testEnv);
   });
 }
 
-type CellMail = {
+type ServiceMail = {
   readonly env: Readonly<Record<string, string>>;
   mailbox(service: RunningService): Mailbox;
   stop(): Promise<void>;
 };
 
 /** Node and Bun write mails to a directory; a Worker hands them to a provider. */
-async function openCellMail(runtime: Runtime): Promise<CellMail> {
+async function openMail(runtime: Runtime): Promise<ServiceMail> {
   if (runtime !== 'workerd') {
     return {
       env: {},

@@ -43,16 +43,20 @@ export type Tenant = Credentials & {
 
 export type SignedInTenant = Tenant & { readonly token: string };
 
-/** A caller of the service that remembers what it was answered and every secret it used. */
+/** Called with each answer and the passwords that were sent so far. Throws when the answer is not as it must be. */
+export type AnswerCheck = (call: Call, secrets: ReadonlySet<string>) => void;
+
+/** A caller of the service that remembers the secrets it used. */
 export type Caller = {
   readonly url: string;
-  readonly calls: readonly Call[];
-  /** Every password that was sent. */
-  readonly passwords: ReadonlySet<string>;
+  /** Every password that `newPassword` made: no other text contains one of them by chance. */
+  readonly secrets: ReadonlySet<string>;
+  /** Every refresh token of an answer. */
+  readonly refreshTokens: ReadonlySet<string>;
   request(method: string, path: string, options?: RequestOptions): Promise<Answer>;
   /** Writes these bytes to a socket and reads the answer; for requests that fetch refuses to make. */
   raw(method: string, path: string, lines: readonly string[], body?: string): Promise<Answer>;
-  /** A password of which nothing else is a part. */
+  /** A password that no other text contains by chance. */
   newPassword(): string;
   create(name: string, credentials?: Partial<Credentials>): Promise<Answer>;
   login(credentials: Credentials, organizationName?: string): Promise<Answer>;
@@ -69,21 +73,25 @@ export type Caller = {
 /** A name that no other test uses. */
 export const newName = (stem = 'Tenant'): string => `${stem} ${randomBytes(5).toString('hex')}`;
 
-/** A caller of the service at this address. */
-export function createCaller(url: string): Caller {
-  const calls: Call[] = [];
-  const passwords = new Set<string>();
+/**
+ * A caller of the service at this address.
+ * @param check applied to each answer
+ */
+export function createCaller(url: string, check: AnswerCheck = () => {}): Caller {
+  const secrets = new Set<string>();
+  const refreshTokens = new Set<string>();
 
   const remember = (method: string, target: string, answer: Answer): Answer => {
     expect(answer.headers.get('X-Request-Id'), `X-Request-Id of ${method} ${target}`).toMatch(/^[\w=-]{8,}$/);
-    calls.push({ method, target, answer });
+    if (typeof answer.json?.refresh_token === 'string') refreshTokens.add(answer.json.refresh_token);
+    check({ method, target, answer }, secrets);
     return answer;
   };
 
   const caller: Caller = {
     url,
-    calls,
-    passwords,
+    secrets,
+    refreshTokens,
     request: async (method, path, { query, token, headers, body, raw } = {}) => {
       const target = query === undefined ? path : `${path}?${new URLSearchParams(query)}`;
       const response = await fetch(`${url}${target}`, {
@@ -102,20 +110,15 @@ export function createCaller(url: string): Caller {
       remember(method, path, await rawRequest(url, [`${method} ${path} HTTP/1.1`, ...lines], body)),
     newPassword: () => {
       const password = `Pw-${randomBytes(9).toString('base64url')}`;
-      passwords.add(password);
+      secrets.add(password);
       return password;
     },
-    create: (name, { email = newEmail(), password = caller.newPassword() } = {}) => {
-      passwords.add(password);
-      return caller.request('POST', '/org/create', { body: { organization_name: name, email, password } });
-    },
-    login: (credentials, organizationName) => {
-      passwords.add(credentials.password);
-      const { email, password } = credentials;
-      return caller.request('POST', '/admin/login', {
+    create: (name, { email = newEmail(), password = caller.newPassword() } = {}) =>
+      caller.request('POST', '/org/create', { body: { organization_name: name, email, password } }),
+    login: ({ email, password }, organizationName) =>
+      caller.request('POST', '/admin/login', {
         body: { email, password, ...(organizationName !== undefined && { organization_name: organizationName }) },
-      });
-    },
+      }),
     get: (name, headers = {}) => caller.request('GET', '/org/get', { query: { organization_name: name }, headers }),
     update: (token, body) => caller.request('PUT', '/org/update', { token, body }),
     remove: (token, name) => caller.request('DELETE', '/org/delete', { token, query: { organization_name: name } }),
@@ -198,12 +201,12 @@ function parseResponse(text: string): Answer | undefined {
 
 function unchunk(text: string): string {
   let rest = text;
-  let whole = '';
+  let joined = '';
   for (;;) {
     const line = rest.indexOf('\r\n');
     const size = Number.parseInt(rest.slice(0, line), 16);
-    if (line < 0 || !(size > 0)) return whole;
-    whole += rest.slice(line + 2, line + 2 + size);
+    if (line < 0 || !(size > 0)) return joined;
+    joined += rest.slice(line + 2, line + 2 + size);
     rest = rest.slice(line + 2 + size + 2);
   }
 }

@@ -1,10 +1,11 @@
 import type { Db } from 'mongodb';
 import { MongoClient } from 'mongodb';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Cell } from './cell.ts';
+import { newName } from '../../support/caller.ts';
+import type { TestEnv } from './test-env.ts';
 
-/** What a plain MongoDB client sees beside the service. */
-export function masterDatabasePromises({ service, caller }: Cell): void {
+/** A plain MongoDB client beside the service. */
+export function masterDatabaseSuite({ service, caller }: TestEnv): void {
   describe('a plain MongoDB client', () => {
     let client: MongoClient;
     let database: Db;
@@ -23,40 +24,53 @@ export function masterDatabasePromises({ service, caller }: Cell): void {
     const collections = async () =>
       (await database.listCollections({}, { nameOnly: true }).toArray()).map(({ name }) => name);
 
-    test('sees organizations and admins with bcrypt hashes only, and the tenant’s collection through a rename', async () => {
-      const tenant = await caller().signedInTenant('TestCo');
-      expect(await collections()).toEqual(expect.arrayContaining(['organizations', 'admins', 'org_testco']));
-
-      const organization = await database.collection('organizations').findOne({ name: 'TestCo' });
+    test('sees the organization, the admin and the tenant’s collection', async () => {
+      const tenant = await caller().tenant();
+      expect(await collections()).toEqual(expect.arrayContaining(['organizations', 'admins', tenant.collection]));
+      const organization = await database.collection('organizations').findOne({ name: tenant.name });
       expect(organization).toMatchObject({ _id: tenant.organizationId, status: 'active' });
+    });
+
+    test('sees bcrypt hashes, and no password and no token', async () => {
+      const tenant = await caller().signedInTenant();
       const admin = await database.collection('admins').findOne({ email: tenant.email });
       expect(admin?.['password_hash']).toMatch(/^\$2[aby]\$1\d\$[./A-Za-z0-9]{53}$/);
+      const secrets = [tenant.token, ...caller().secrets, ...caller().refreshTokens];
       for (const collection of await collections()) {
-        const everything = JSON.stringify(await database.collection(collection).find().toArray());
-        for (const password of caller().passwords) {
-          if (password.startsWith('Pw-')) expect(everything.includes(password), collection).toBe(false);
-        }
-        expect(everything.includes(tenant.token)).toBe(false);
+        const text = JSON.stringify(await database.collection(collection).find().toArray());
+        expect(
+          secrets.filter((secret) => text.includes(secret)),
+          collection,
+        ).toEqual([]);
       }
+    });
 
+    test('finds its documents and its indexes in the renamed collection', async () => {
+      const tenant = await caller().signedInTenant();
       const documents = Array.from({ length: 50 }, (_, index) => ({ kind: 'invoice', number: index, at: new Date() }));
-      await database.collection('org_testco').insertMany(documents);
-      await database.collection('org_testco').createIndex({ number: 1 }, { name: 'by_number', unique: true });
-      const indexes = await database.collection('org_testco').indexes();
+      const before = database.collection(tenant.collection);
+      await before.insertMany(documents);
+      await before.createIndex({ number: 1 }, { name: 'by_number', unique: true });
+      const indexes = await before.indexes();
 
-      const renamed = await caller().update(tenant.token, { new_organization_name: 'TestCo International' });
+      const renamed = await caller().update(tenant.token, { new_organization_name: newName('International') });
       expect(renamed.status, renamed.text).toBe(200);
-      expect(renamed.json.collection_name).toBe('org_testco_international');
-      expect(await collections()).not.toContain('org_testco');
-      const moved = database.collection('org_testco_international');
-      expect(await moved.find({ kind: 'invoice' }).sort({ number: 1 }).toArray()).toEqual(documents);
+      expect(await collections()).not.toContain(tenant.collection);
+      const after = database.collection(renamed.json.collection_name);
+      expect(await after.find({ kind: 'invoice' }).sort({ number: 1 }).toArray()).toEqual(documents);
       const names = (list: { name?: string }[]) => list.map(({ name }) => name).sort();
-      expect(names(await moved.indexes())).toEqual(names(indexes));
-      await expect(moved.insertOne({ number: 7 })).rejects.toMatchObject({ code: 11000 });
+      expect(names(await after.indexes())).toEqual(names(indexes));
+      await expect(after.insertOne({ number: 7 })).rejects.toMatchObject({ code: 11000 });
+    });
 
-      const { access_token } = renamed.json;
-      expect((await caller().remove(access_token, 'TestCo International')).status).toBe(200);
-      expect((await collections()).filter((name) => name.startsWith('org_testco'))).toEqual([]);
+    test('finds no collection of a deleted organization', async () => {
+      const tenant = await caller().signedInTenant();
+      await database.collection(tenant.collection).insertOne({ kind: 'invoice' });
+      const { json: renamed } = await caller().update(tenant.token, { new_organization_name: newName() });
+      expect((await caller().remove(tenant.token, renamed.organization_name)).status).toBe(200);
+      const left = await collections();
+      expect(left).not.toContain(tenant.collection);
+      expect(left).not.toContain(renamed.collection_name);
     });
   });
 }

@@ -2,17 +2,20 @@ import { describe, expect, test } from 'vitest';
 import { newEmail, newName } from '../../support/caller.ts';
 import { expectProblem } from '../../support/problem.ts';
 import { countStored } from '../../support/stored.ts';
-import type { Cell } from './cell.ts';
+import { claimsOf } from '../../support/token.ts';
+import type { TestEnv } from './test-env.ts';
 
 const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
 const METADATA = ['organization_id', 'organization_name', 'collection_name', 'status', 'created_at', 'updated_at'];
-const TOKENS = ['access_token', 'token_type', 'expires_in', 'refresh_token'];
+const TOKEN = ['access_token', 'token_type', 'expires_in'];
 
 const sorted = (names: Iterable<string>) => [...names].sort();
 
-export function organizationPromises({ service, caller }: Cell): void {
-  describe('the life of an organization', () => {
-    test('create answers the organization, its collection and its admin, and nothing else', async () => {
+export function organizationSuite({ service, caller }: TestEnv): void {
+  const me = (token: string) => caller().request('GET', '/admin/me', { token });
+
+  describe('create', () => {
+    test('answers the organization, its collection and its admin, and nothing else', async () => {
       const name = newName('Acme');
       const email = newEmail();
       const { status, json, headers } = await caller().create(name, { email });
@@ -26,9 +29,12 @@ export function organizationPromises({ service, caller }: Cell): void {
         admin_email: email,
         created_at: expect.stringMatching(TIMESTAMP),
       });
+      expect((await countStored(service()))[json.collection_name]).toBe(0);
     });
+  });
 
-    test('get answers the metadata to anyone, without email or hash', async () => {
+  describe('get', () => {
+    test('answers the metadata to anyone, without email or hash', async () => {
       const tenant = await caller().tenant();
       const { status, json } = await caller().get(`  ${tenant.name.toUpperCase()} `);
       expect(status).toBe(200);
@@ -43,67 +49,56 @@ export function organizationPromises({ service, caller }: Cell): void {
       });
     });
 
-    test('get answers 304 without a body to a caller who has it, until it changes', async () => {
-      const tenant = await caller().signedInTenant();
+    test('answers 304 without a body to a caller that sends the ETag', async () => {
+      const tenant = await caller().tenant();
       const etag = (await caller().get(tenant.name)).headers.get('ETag') ?? '';
       expect(etag).toMatch(/^(W\/)?"[^"]+"$/);
       for (const known of [etag, `"other", ${etag}`, `W/${etag.replace(/^W\//, '')}`, '*']) {
         const unchanged = await caller().get(tenant.name, { 'If-None-Match': known });
-        expect(unchanged.status, known).toBe(304);
-        expect(unchanged.text).toBe('');
-        expect(unchanged.headers.get('ETag')).toBe(etag);
+        expect([unchanged.status, unchanged.text, unchanged.headers.get('ETag')], known).toEqual([304, '', etag]);
       }
       expect((await caller().get(tenant.name, { 'If-None-Match': '"other"' })).status).toBe(200);
+    });
 
-      const shouted = tenant.name.toUpperCase();
-      expect((await caller().update(tenant.token, { new_organization_name: shouted })).status).toBe(200);
+    test('answers 200 to the ETag of before a change', async () => {
+      const tenant = await caller().signedInTenant();
+      const etag = (await caller().get(tenant.name)).headers.get('ETag') ?? '';
+      const upperCase = tenant.name.toUpperCase();
+      expect((await caller().update(tenant.token, { new_organization_name: upperCase })).status).toBe(200);
       const changed = await caller().get(tenant.name, { 'If-None-Match': etag });
-      expect(changed.status).toBe(200);
-      expect(changed.json.organization_name).toBe(shouted);
+      expect([changed.status, changed.json?.organization_name]).toEqual([200, upperCase]);
     });
 
-    test('get answers 404 for a name that nobody has, and for one that nobody can have', async () => {
-      for (const name of [newName(), '$', 'a\0b', '..', '\u{1F600}', 'x'.repeat(65)]) {
-        expectProblem(await caller().get(name), 404, 'organization_not_found');
-      }
+    test.each([
+      ['is free', newName()],
+      ['has no letter', '$'],
+      ['holds a NUL', 'a\0b'],
+      ['has dots only', '..'],
+      ['is an emoji', '\u{1F600}'],
+      ['is too long', 'x'.repeat(65)],
+    ])('answers 404 for a name that %s', async (_, name) => {
+      expectProblem(await caller().get(name), 404, 'organization_not_found');
     });
 
-    test('get refuses a query with a field that is not known, twice or not there', async () => {
-      for (const query of [
-        '',
-        '?organization_name=',
-        '?organization_name=a&b=c',
-        '?organization_name=a&organization_name=b',
-      ]) {
+    test.each(['', '?organization_name=', '?organization_name=a&b=c', '?organization_name=a&organization_name=b'])(
+      'refuses the query "%s"',
+      async (query) => {
         expectProblem(await caller().request('GET', `/org/get${query}`), 422, 'invalid_input');
-      }
-    });
+      },
+    );
+  });
 
-    test('login answers tokens, the admin and the organization, and nothing else', async () => {
-      const tenant = await caller().tenant();
-      const { status, json, headers } = await caller().login({ ...tenant, email: tenant.email.toUpperCase() });
-      expect(status).toBe(200);
-      expect(headers.get('Cache-Control')).toContain('no-store');
-      expect(json).toEqual({
-        access_token: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
-        token_type: 'bearer',
-        expires_in: 3600,
-        refresh_token: expect.stringMatching(/^\S{32,}$/),
-        admin_id: tenant.adminId,
-        admin_email: tenant.email,
-        organization: tenant.name,
-      });
-    });
-
-    test('a rename moves the name and the collection, and answers fresh tokens', async () => {
+  describe('a rename', () => {
+    test('moves the name and the collection, and answers the metadata and an access token', async () => {
       const tenant = await caller().signedInTenant();
       const name = newName('Renamed');
-      const { status, json } = await caller().update(tenant.token, {
+      const { status, json, headers } = await caller().update(tenant.token, {
         organization_name: tenant.name,
         new_organization_name: `  ${name.replace(' ', '   ')} `,
       });
       expect(status).toBe(200);
-      expect(sorted(Object.keys(json))).toEqual(sorted([...METADATA, ...TOKENS]));
+      expect(headers.get('Cache-Control')).toContain('no-store');
+      expect(sorted(Object.keys(json))).toEqual(sorted([...METADATA, ...TOKEN]));
       expect(json).toMatchObject({
         organization_id: tenant.organizationId,
         organization_name: name,
@@ -111,7 +106,7 @@ export function organizationPromises({ service, caller }: Cell): void {
         status: 'active',
         token_type: 'bearer',
       });
-      expectProblem(await caller().get(tenant.name), 404);
+      expectProblem(await caller().get(tenant.name), 404, 'organization_not_found');
       expect((await caller().get(name)).json.organization_id).toBe(tenant.organizationId);
 
       const counts = await countStored(service());
@@ -119,16 +114,49 @@ export function organizationPromises({ service, caller }: Cell): void {
       expect(counts[tenant.collection]).toBeUndefined();
     });
 
-    test('a rename to the name it has already is 200', async () => {
+    test('gives a token of the same session, which ends when the caller’s token ends', async () => {
       const tenant = await caller().signedInTenant();
-      const { status, json } = await caller().update(tenant.token, { new_organization_name: tenant.name });
-      expect(status).toBe(200);
-      expect(json).toMatchObject({ organization_name: tenant.name, collection_name: tenant.collection });
+      const { json } = await caller().update(tenant.token, { new_organization_name: newName() });
+      const [before, after] = [claimsOf(tenant.token), claimsOf(json.access_token)];
+      expect(after).toMatchObject({
+        sid: before['sid'],
+        auth_time: before['auth_time'],
+        exp: before['exp'],
+        organization: json.organization_name,
+      });
+      expect(json.expires_in).toBeLessThanOrEqual(3600);
+      expect((await me(json.access_token)).json.organization).toBe(json.organization_name);
     });
 
-    test('a rename to a name that another has is 409, and changes nothing', async () => {
-      const other = await caller().tenant();
+    test('leaves the tokens of the session good', async () => {
+      const tenant = await caller().tenant();
+      const { json: tokens } = await caller().login(tenant);
+      expect((await caller().update(tokens.access_token, { new_organization_name: newName() })).status).toBe(200);
+      expect((await me(tokens.access_token)).json).toMatchObject({ admin_id: tenant.adminId });
+      const refreshed = await caller().request('POST', '/admin/refresh', {
+        body: { refresh_token: tokens.refresh_token },
+      });
+      expect(refreshed.status, refreshed.text).toBe(200);
+    });
+
+    test('that is asked for again with the same token is 200, and changes nothing more', async () => {
       const tenant = await caller().signedInTenant();
+      const body = { organization_name: tenant.name, new_organization_name: newName() };
+      const first = await caller().update(tenant.token, { new_organization_name: body.new_organization_name });
+      const again = await caller().update(tenant.token, { new_organization_name: body.new_organization_name });
+      expect([first.status, again.status], again.text).toEqual([200, 200]);
+      for (const field of METADATA) expect(again.json[field], field).toBe(first.json[field]);
+    });
+
+    test('to the name that the organization has is 200 without a token', async () => {
+      const tenant = await caller().signedInTenant();
+      const before = (await caller().get(tenant.name)).json;
+      const { status, json } = await caller().update(tenant.token, { new_organization_name: tenant.name });
+      expect([status, json]).toEqual([200, before]);
+    });
+
+    test('to the name of another organization is 409, and changes nothing', async () => {
+      const [other, tenant] = await Promise.all([caller().tenant(), caller().signedInTenant()]);
       const email = newEmail();
       expectProblem(
         await caller().update(tenant.token, { new_organization_name: other.name.toLowerCase(), email }),
@@ -144,233 +172,101 @@ export function organizationPromises({ service, caller }: Cell): void {
       expect((await caller().get(other.name)).json.organization_id).toBe(other.organizationId);
     });
 
-    test('a name that was left is free for others', async () => {
+    test('frees the name for others, who get a collection of their own', async () => {
       const tenant = await caller().signedInTenant();
       expect((await caller().update(tenant.token, { new_organization_name: newName() })).status).toBe(200);
       const next = await caller().tenant(tenant.name);
       expect(next.organizationId).not.toBe(tenant.organizationId);
+      expect(next.collection).not.toBe(tenant.collection);
+      expect(next.collection).toMatch(new RegExp(`^${tenant.collection}_[a-z0-9]+$`));
     });
 
-    test('delete leaves nothing: no organization, no collection, no admin, and the name is free', async () => {
+    test('back to an earlier name gets a collection that was never used', async () => {
+      const tenant = await caller().signedInTenant();
+      expect((await caller().update(tenant.token, { new_organization_name: newName() })).status).toBe(200);
+      const back = await caller().update(tenant.token, { new_organization_name: tenant.name });
+      expect(back.status, back.text).toBe(200);
+      expect(back.json.organization_name).toBe(tenant.name);
+      expect(back.json.collection_name).toMatch(new RegExp(`^${tenant.collection}_[a-z0-9]+$`));
+    });
+
+    test('that changes only case or punctuation keeps the collection', async () => {
+      const tenant = await caller().signedInTenant();
+      const { status, json } = await caller().update(tenant.token, {
+        new_organization_name: tenant.name.toUpperCase().replace(' ', ' & '),
+      });
+      expect([status, json.collection_name]).toEqual([200, tenant.collection]);
+    });
+  });
+
+  describe('an update', () => {
+    test('that asks for nothing is refused or answers the metadata without a token', async () => {
+      const tenant = await caller().signedInTenant();
+      const before = (await caller().get(tenant.name)).json;
+      const answer = await caller().update(tenant.token, {});
+      expect([answer.status, answer.json]).toEqual([200, before]);
+    });
+
+    test('of the email gives a token, and the refresh token of the session stays good', async () => {
+      const tenant = await caller().tenant();
+      const { json: tokens } = await caller().login(tenant);
+      const email = newEmail();
+      const changed = await caller().update(tokens.access_token, { email });
+      expect(changed.status, changed.text).toBe(200);
+      expect(sorted(Object.keys(changed.json))).toEqual(sorted([...METADATA, ...TOKEN]));
+      expect((await me(changed.json.access_token)).json.admin_email).toBe(email);
+      const { refresh_token } = tokens;
+      const refreshed = await caller().request('POST', '/admin/refresh', { body: { refresh_token } });
+      expect(refreshed.status, refreshed.text).toBe(200);
+      expect((await me(refreshed.json.access_token)).json.admin_email).toBe(email);
+    });
+  });
+
+  describe('delete', () => {
+    test('leaves no organization, no collection and no admin', async () => {
       const tenant = await caller().signedInTenant();
       const before = await countStored(service());
+      expect(before[tenant.collection]).toBe(0);
       const { status, json } = await caller().remove(tenant.token, tenant.name);
-      expect(status).toBe(200);
-      expect(json).toEqual({ deleted: true, organization_name: tenant.name });
+      expect([status, json]).toEqual([200, { deleted: true, organization_name: tenant.name }]);
       expectProblem(await caller().get(tenant.name), 404, 'organization_not_found');
       expectProblem(await caller().login(tenant), 401, 'invalid_credentials');
 
       const after = await countStored(service());
-      expect(before[tenant.collection]).toBe(0);
       expect(after[tenant.collection]).toBeUndefined();
-      expect(after['organizations']).toBe((before['organizations'] ?? 0) - 1);
       expect(after['admins']).toBe((before['admins'] ?? 0) - 1);
-
-      expect((await caller().tenant(tenant.name)).organizationId).not.toBe(tenant.organizationId);
-    });
-  });
-
-  describe('a name', () => {
-    test('is had by exactly one of 20 who create it at once, in differing case, spacing and normal form', async () => {
-      const stem = newName('Ärzte Übung');
-      const spellings = [
-        stem,
-        stem.toUpperCase(),
-        stem.toLowerCase().normalize('NFD'),
-        `  ${stem.replaceAll(' ', '   ')}\u3000`,
-        stem.normalize('NFD').replaceAll(' ', '\u00a0'),
-      ];
-      const before = await countStored(service());
-      const answers = await Promise.all(
-        Array.from({ length: 20 }, (_, index) => caller().create(spellings[index % spellings.length] ?? stem)),
-      );
-      const created = answers.filter(({ status }) => status === 200);
-      expect(answers.map(({ status }) => status).sort()).toEqual([200, ...Array.from({ length: 19 }, () => 409)]);
-      for (const answer of answers) {
-        if (answer.status === 409) expectProblem(answer, 409, 'organization_name_taken');
-      }
-      for (const spelling of spellings) {
-        expect((await caller().get(spelling)).json.organization_id).toBe(created[0]?.json.organization_id);
-      }
-      const after = await countStored(service());
-      expect(after['organizations']).toBe((before['organizations'] ?? 0) + 1);
-      expect(after['admins']).toBe((before['admins'] ?? 0) + 1);
-      const collections = Object.keys(after).filter((name) => !(name in before) && name.startsWith('org_'));
-      expect(collections).toHaveLength(1);
     });
 
-    test('that differs from another only in what a collection cannot hold gets a collection of its own', async () => {
-      const id = newName('').trim();
-      const names = [`A B ${id}`, `A-B ${id}`, `a_b ${id}`, `A.B ${id}`, `A/B ${id}`, `A$B ${id}`];
-      const collections = [];
-      for (const name of names) {
-        const { status, json, text } = await caller().create(name);
-        expect(status, text).toBe(200);
-        expect(json.organization_name).toBe(name);
-        collections.push(json.collection_name);
-      }
-      expect(new Set(collections).size).toBe(names.length);
-      expect(collections[0]).toBe(`org_a_b_${id}`);
-      for (const [index, name] of names.entries()) {
-        expect((await caller().get(name)).json.collection_name).toBe(collections[index]);
-      }
-    });
-
-    test('may be in any script', async () => {
-      const collections = new Set<string>();
-      const names = [
-        '日本語株式会社',
-        'Привет',
-        'مرحبا بالعالم',
-        'Ελλάδα',
-        '한국어',
-        'हिन्दी',
-        'İstanbul',
-        'Größe',
-        '٣٤٥',
-        '\u{20000}',
-      ];
-      for (const name of names) {
-        const { status, json, text } = await caller().create(name);
-        expect(status, text).toBe(200);
-        expect(json.organization_name).toBe(name.normalize('NFKC'));
-        expect(json.collection_name).toMatch(/^org_[a-z0-9_]+$/);
-        collections.add(json.collection_name);
-        expect((await caller().get(name)).json.organization_id).toBe(json.organization_id);
-      }
-      expect(collections.size).toBe(names.length);
-      expectProblem(await caller().create('i\u0307stanbul'), 409, 'organization_name_taken');
-    });
-
-    test('is refused, with the reason, when it has neither letter nor digit', async () => {
-      for (const name of ['\u{1F600}', '\u{1F468}\u{1F3FD}', '..', '$', '---', ' ', '\t\n', '']) {
-        expectProblem(await caller().create(name), 422, 'invalid_input');
-      }
-      expect((await caller().create(`${newName()} \u{1F600}`)).status).toBe(200);
-    });
-
-    test('is taken at every limit and refused one over it', async () => {
-      const filler = newName('').trim();
-      const fits = [
-        filler.padEnd(64, 'x'),
-        `${filler}${'\u{1F600}'.repeat(47)}`.padEnd(10 + 47 * 2, 'x'),
-        '\u{20001}'.repeat(50),
-        'q',
-      ];
-      for (const name of fits) {
-        expect((await caller().create(name)).status, `${[...name].length} ${Buffer.byteLength(name)}`).toBe(200);
-      }
-      const over = [filler.padEnd(65, 'x'), `${'\u{20001}'.repeat(50)}x`, 'x'.repeat(1025), 'x'.repeat(20_000)];
-      for (const name of over) {
-        const answer = await caller().create(name);
-        expectProblem(answer, 422, 'invalid_input');
-        expect(answer.json.errors[0].path).toBe('organization_name');
-      }
-    });
-
-    test('that a database would stumble over gets its own collection or a 422, never a clash or a 500', async () => {
-      const existing = (await caller().tenant()).collection;
-      const names = [
-        'system.users',
-        'system.indexes',
-        '$x',
-        '$cmd',
-        'a\0b',
-        'a\u0000',
-        '../../etc/passwd',
-        'a..b',
-        '.a',
-        'a.',
-        '__proto__',
-        'constructor',
-        'prototype',
-        'toString',
-        'admins',
-        'organizations',
-        'claims',
-        'sessions',
-        'org_organizations',
-        existing,
-        existing.slice('org_'.length),
-        'a"b',
-        "a'; DROP TABLE organizations; --",
-        'a`b',
-        '\ud800x',
-        'a\u200bb',
-        'a\u202eb',
-        '\u3164',
-        'a\u{E000}',
-        '%00',
-        '{"$ne":null}',
-        'null',
-        'undefined',
-        'NaN',
-        '0',
-        '-1',
-        'CON',
-        '~',
-        'a\\b',
-        'a/b',
-        'a\nb',
-        'a;b',
-        '\uFEFFa',
-        '\u1160x',
-      ];
-      const collections = new Set<string>();
-      for (const name of names) {
-        const answer = await caller().create(name);
-        if (answer.status === 200) {
-          expect(collections.has(answer.json.collection_name), name).toBe(false);
-          expect(answer.json.collection_name).toMatch(/^org_[a-z0-9_]+$/);
-          collections.add(answer.json.collection_name);
-          expect((await caller().get(name)).json.organization_id).toBe(answer.json.organization_id);
-        } else {
-          expectProblem(answer, 422, 'invalid_input');
-          expect(answer.json.errors[0].path).toBe('organization_name');
-        }
-      }
-      expect(collections.size).toBeGreaterThan(25);
-    });
-
-    test('is held to the same rules by a rename', async () => {
+    test('frees the name', async () => {
       const tenant = await caller().signedInTenant();
-      for (const name of ['\u{1F600}', 'a\0b', '..', 'x'.repeat(65), '\ud800x', '', ' ']) {
-        const answer = await caller().update(tenant.token, { new_organization_name: name });
-        expectProblem(answer, 422, 'invalid_input');
-        expect(answer.json.errors[0].path).toBe('new_organization_name');
-      }
-      expect((await caller().get(tenant.name)).json.collection_name).toBe(tenant.collection);
+      expect((await caller().remove(tenant.token, tenant.name)).status).toBe(200);
+      const next = await caller().tenant(tenant.name);
+      expect(next.organizationId).not.toBe(tenant.organizationId);
+      expect(next.collection).not.toBe(tenant.collection);
     });
-  });
 
-  describe('an email and a password', () => {
-    test('are taken at every limit and refused one over it', async () => {
-      const atLimit = ['zq81-xw0', '\u{1F600}'.repeat(8), 'x'.repeat(72), 'é'.repeat(36), '\u{1F600}'.repeat(18)];
-      for (const password of atLimit) {
-        const name = newName();
-        const email = newEmail();
-        expect((await caller().create(name, { email, password })).status, password).toBe(200);
-        expect((await caller().login({ email, password })).status, password).toBe(200);
-      }
-      const refused = [
-        '1234567',
-        '\u{1F600}'.repeat(7),
-        'x'.repeat(73),
-        'é'.repeat(37),
-        'x'.repeat(20_000),
-        '1234\x005678',
-        '',
-      ];
-      for (const password of refused) {
-        const answer = await caller().create(newName(), { password });
-        expectProblem(answer, 422, 'invalid_input');
-        expect(answer.json.errors[0].path).toBe('password');
-      }
-      for (const email of ['', 'a', 'a@', '@example.com', 'a b@example.com', `${'x'.repeat(250)}@example.com`]) {
-        const answer = await caller().create(newName(), { email });
-        expectProblem(answer, 422, 'invalid_input');
-        expect(answer.json.errors[0].path).toBe('email');
-      }
+    test('that is asked for again is 401, also where another organization took the name', async () => {
+      const tenant = await caller().signedInTenant();
+      expect((await caller().remove(tenant.token, tenant.name)).status).toBe(200);
+      expectProblem(await caller().remove(tenant.token, tenant.name), 401, 'invalid_token');
+      const next = await caller().tenant(tenant.name);
+      expectProblem(await caller().remove(tenant.token, tenant.name), 401, 'invalid_token');
+      expect((await caller().get(tenant.name)).json.organization_id).toBe(next.organizationId);
+    });
+
+    test('leaves a receipt of what remains: nothing', async () => {
+      const tenant = await caller().signedInTenant();
+      const erasure = () =>
+        caller().request('GET', '/org/erasure', { query: { organization_id: tenant.organizationId } });
+      expectProblem(await erasure(), 404);
+      expect((await caller().remove(tenant.token, tenant.name)).status).toBe(200);
+      const { status, json } = await erasure();
+      expect(status).toBe(200);
+      expect(json).toEqual({
+        organization_id: tenant.organizationId,
+        erased_at: expect.stringMatching(TIMESTAMP),
+        remaining: { collections: 0, admins: 0, sessions: 0, names: 0, mails: 0 },
+      });
     });
   });
 }

@@ -1,13 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { newEmail, newName } from '../../support/caller.ts';
 import { expectProblem } from '../../support/problem.ts';
-import type { Cell } from './cell.ts';
+import type { TestEnv } from './test-env.ts';
 
 const FIVE_MEGABYTES = 5 * 1024 * 1024;
 
-export function passwordPromises({ caller }: Cell): void {
-  const change = (token: string, body: Readonly<Record<string, unknown>>) =>
-    caller().request('POST', '/admin/password/change', { token, body });
+export function passwordSuite({ caller }: TestEnv): void {
+  const change = (token: string, current_password: string, new_password: string) =>
+    caller().request('POST', '/admin/password/change', { token, body: { current_password, new_password } });
+  const me = (token: string) => caller().request('GET', '/admin/me', { token });
 
   describe('a password', () => {
     test.each([
@@ -31,61 +32,71 @@ export function passwordPromises({ caller }: Cell): void {
       }
     });
 
-    test('of 5 MB is refused unread', async () => {
-      const tenant = await caller().tenant();
-      const password = tenant.password.padEnd(FIVE_MEGABYTES, 'x');
-      const login = { email: tenant.email, password };
-      expectProblem(await caller().request('POST', '/admin/login', { body: login }), 413, 'body_too_large');
-      const body = { organization_name: newName(), ...login };
-      expectProblem(await caller().request('POST', '/org/create', { body }), 413, 'body_too_large');
+    test.each(['/admin/login', '/org/create'])('of 5 MB is refused unread by %s', async (path) => {
+      const credentials = { email: newEmail(), password: 'x'.repeat(FIVE_MEGABYTES) };
+      const body = path === '/org/create' ? { organization_name: newName(), ...credentials } : credentials;
+      expectProblem(await caller().request('POST', path, { body }), 413, 'body_too_large');
     });
 
-    test('that many use, or that is its owner’s name, is refused with advice, wherever one is chosen', async () => {
+    test.each([
+      ['12345678', () => '12345678'],
+      ['PassWord123', () => 'PassWord123'],
+      ['iloveyou1', () => 'iloveyou1'],
+      ['the name of the organization', ({ name }: { name: string }) => name.toUpperCase()],
+      ['the email', ({ email }: { email: string }) => email],
+      ['the local part of the email', ({ email }: { email: string }) => email.split('@')[0] ?? ''],
+    ])('that is %s is refused with advice, wherever one is chosen', async (_, choose) => {
       const tenant = await caller().signedInTenant(newName('Big Corporation'));
-      const own = [tenant.name.toUpperCase(), tenant.email, tenant.email.split('@')[0] ?? ''];
-      for (const password of ['12345678', 'PassWord123', 'iloveyou1', ...own]) {
-        const answers = [
-          await caller().create(tenant.name, { email: tenant.email, password }),
-          await caller().update(tenant.token, { password }),
-          await change(tenant.token, { current_password: tenant.password, new_password: password }),
-        ];
-        for (const answer of answers) {
-          expectProblem(answer, 422, 'invalid_input');
-          expect(answer.json.errors[0].path).toMatch(/^(new_)?password$/);
-          expect(answer.json.errors[0].message).toContain('Use several words');
-        }
+      const password = choose(tenant);
+      const answers = [
+        await caller().create(tenant.name, { email: tenant.email, password }),
+        await caller().update(tenant.token, { password }),
+        await change(tenant.token, tenant.password, password),
+      ];
+      for (const answer of answers) {
+        expectProblem(answer, 422, 'invalid_input');
+        expect(answer.json.errors[0].path).toMatch(/^(new_)?password$/);
+        expect(answer.json.errors[0].message).toContain('Use several words');
       }
-    });
-
-    test('is changed with the current one, which ends the other sessions', async () => {
-      const tenant = await caller().signedInTenant();
-      const other = (await caller().login(tenant)).json;
-      const new_password = caller().newPassword();
-      const guess = await change(tenant.token, { current_password: caller().newPassword(), new_password });
-      expectProblem(guess, 403, 'reauthentication_required');
-      expect((await caller().request('GET', '/admin/me', { token: tenant.token })).status).toBe(200);
-
-      const changed = await change(tenant.token, { current_password: tenant.password, new_password });
-      expect(changed.status, changed.text).toBe(200);
-      expect(Object.keys(changed.json).sort()).toEqual(['access_token', 'expires_in', 'refresh_token', 'token_type']);
-      const me = await caller().request('GET', '/admin/me', { token: changed.json.access_token });
-      expect(me.json.admin_id).toBe(tenant.adminId);
-      for (const token of [tenant.token, other.access_token]) {
-        expectProblem(await caller().request('GET', '/admin/me', { token }), 401, 'invalid_token');
-      }
-      const refresh = { body: { refresh_token: other.refresh_token } };
-      expectProblem(await caller().request('POST', '/admin/refresh', refresh), 401, 'invalid_token');
-      expectProblem(await caller().login(tenant), 401, 'invalid_credentials');
-      expect((await caller().login({ ...tenant, password: new_password })).status).toBe(200);
-      expectProblem(await change('', { current_password: new_password, new_password }), 401, 'invalid_token');
     });
   });
 
-  describe('a sign-in', () => {
-    test('says what is left of its budgets', async () => {
-      const { headers } = await caller().login({ email: newEmail(), password: caller().newPassword() });
-      expect(headers.get('RateLimit-Policy')).toMatch(/"login-address";q=\d+;w=60, "login-account";q=\d+;w=60/);
-      expect(headers.get('RateLimit')).toMatch(/"login-address";r=\d+;t=\d+, "login-account";r=\d+;t=\d+/);
+  describe('a change of the password', () => {
+    test('with the current one answers an access token of the same session', async () => {
+      const tenant = await caller().tenant();
+      const { json: tokens } = await caller().login(tenant);
+      const password = caller().newPassword();
+      const changed = await change(tokens.access_token, tenant.password, password);
+      expect(changed.status, changed.text).toBe(200);
+      expect(Object.keys(changed.json).sort()).toEqual(['access_token', 'expires_in', 'token_type']);
+      expect((await me(changed.json.access_token)).json.admin_id).toBe(tenant.adminId);
+      const { refresh_token } = tokens;
+      expect((await caller().request('POST', '/admin/refresh', { body: { refresh_token } })).status).toBe(200);
+      expect((await caller().login({ ...tenant, password })).status).toBe(200);
+    });
+
+    test('ends the other sessions, the earlier tokens and the earlier password', async () => {
+      const tenant = await caller().signedInTenant();
+      const { json: other } = await caller().login(tenant);
+      expect((await change(tenant.token, tenant.password, caller().newPassword())).status).toBe(200);
+      for (const token of [tenant.token, other.access_token]) expectProblem(await me(token), 401, 'invalid_token');
+      const { refresh_token } = other;
+      const refreshed = await caller().request('POST', '/admin/refresh', { body: { refresh_token } });
+      expectProblem(refreshed, 401, 'invalid_token');
+      expectProblem(await caller().login(tenant), 401, 'invalid_credentials');
+    });
+
+    test('with a wrong one is refused, and ends nothing', async () => {
+      const tenant = await caller().signedInTenant();
+      const guess = await change(tenant.token, caller().newPassword(), caller().newPassword());
+      expectProblem(guess, 403, 'reauthentication_required');
+      expect((await me(tenant.token)).status).toBe(200);
+      expect((await caller().login(tenant)).status).toBe(200);
+    });
+
+    test('without a token is refused', async () => {
+      const { password } = await caller().tenant();
+      expectProblem(await change('', password, caller().newPassword()), 401, 'invalid_token');
     });
   });
 }

@@ -1,25 +1,22 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Action, Role } from '../../../src/domain/authorization.ts';
 import { PERMISSIONS, ROLES } from '../../../src/domain/authorization.ts';
-import type { RequestOptions, SignedInTenant } from '../../support/caller.ts';
+import type { Credentials, RequestOptions, SignedInTenant } from '../../support/caller.ts';
 import { newEmail, newName } from '../../support/caller.ts';
 import { awaitMail, tokenIn } from '../../support/mailbox.ts';
 import { expectProblem } from '../../support/problem.ts';
-import type { Cell } from './cell.ts';
+import type { TestEnv } from './test-env.ts';
 
 type Request = Pick<RequestOptions, 'query' | 'body'>;
 
-/** What belongs to the organization that is asked about. */
+/** Another organization, which the requests name. */
 type Target = { readonly name: string; readonly adminId: string; readonly invitationId: string };
 
 type Row = {
   readonly action: Action;
-  /**
-   * A request that reaches the check, and changes nothing where it is permitted: mostly because its input is refused
-   * after that. Left out: one without any input.
-   */
+  /** A request that reaches the check and changes nothing. Left out: a request without input, which is refused later. */
   readonly request?: Request;
-  /** The same about something of another organization, and what it is answered with. */
+  /** A request about something of another organization, and the status of its answer. */
   readonly other?: (other: Target) => Request & { readonly status: 403 | 404 };
 };
 
@@ -56,14 +53,16 @@ const ROUTES: Readonly<Record<string, Row>> = {
   'DELETE /admin/sessions': { action: 'account.update' },
   'POST /admin/password/change': { action: 'account.update' },
   'POST /admin/verify-email/resend': { action: 'account.update' },
-  // The last one: it ends the tokens that are used here.
   'POST /admin/logout-all': { action: 'account.update' },
 };
 
-export function permissionPromises({ caller, mailbox }: Cell): void {
+/** After this route, the admins of the tests sign in again. */
+const ENDS_SESSIONS = 'POST /admin/logout-all';
+
+export function permissionSuite({ caller, mailbox }: TestEnv): void {
   describe('every route that wants a token', () => {
+    const accounts = new Map<Role, Credentials>();
     const tokens = new Map<Role, string>();
-    let own: SignedInTenant;
     let other: SignedInTenant & Target;
 
     const invite = async (token: string, role: Role) => {
@@ -73,19 +72,23 @@ export function permissionPromises({ caller, mailbox }: Cell): void {
       return { email, invitationId: String(answer.json.invitation_id) };
     };
 
+    const signInAll = async () => {
+      for (const [role, credentials] of accounts) tokens.set(role, await caller().tokenFor(credentials));
+    };
+
     beforeAll(async () => {
-      own = await caller().signedInTenant();
-      const elsewhere = await caller().signedInTenant();
+      const [own, elsewhere] = await Promise.all([caller().signedInTenant(), caller().signedInTenant()]);
       other = { ...elsewhere, invitationId: (await invite(elsewhere.token, 'admin')).invitationId };
-      tokens.set('owner', own.token);
+      accounts.set('owner', own);
       for (const role of ROLES.filter((candidate) => candidate !== 'owner')) {
         const { email } = await invite(own.token, role);
         const token = tokenIn(await awaitMail(mailbox(), email, /^You are invited/));
         const password = caller().newPassword();
         const accepted = await caller().request('POST', '/admin/accept-invite', { body: { token, password } });
         expect(accepted.status, accepted.text).toBe(200);
-        tokens.set(role, await caller().tokenFor({ email, password }));
+        accounts.set(role, { email, password });
       }
+      await signInAll();
     });
 
     const send = (route: string, request: Request, token?: string) => {
@@ -105,7 +108,7 @@ export function permissionPromises({ caller, mailbox }: Cell): void {
     });
 
     test.each(Object.keys(ROUTES).filter((route) => ROUTES[route]?.other !== undefined))(
-      '%s does nothing to another organization, whatever the role',
+      '%s does nothing to another organization, with any role',
       async (route) => {
         const { action, other: about } = ROUTES[route] as Row;
         for (const [role, token] of tokens) {
@@ -121,7 +124,7 @@ export function permissionPromises({ caller, mailbox }: Cell): void {
     );
 
     test.each(Object.keys(ROUTES))(
-      '%s does what the table permits, role by role, and nothing without a token',
+      '%s does what the table permits to each role, and nothing without a token',
       async (route) => {
         const { action, request = {} } = ROUTES[route] as Row;
         expectProblem(await send(route, request), 401, 'invalid_token');
@@ -131,6 +134,7 @@ export function permissionPromises({ caller, mailbox }: Cell): void {
             expect([200, 202, 204, 422], `${role}: ${answer.text}`).toContain(answer.status);
           else expectProblem(answer, 403, 'forbidden');
         }
+        if (route === ENDS_SESSIONS) await signInAll();
       },
     );
   });

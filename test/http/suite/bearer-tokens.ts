@@ -5,9 +5,9 @@ import type { Answer, SignedInTenant } from '../../support/caller.ts';
 import { newEmail, newName } from '../../support/caller.ts';
 import { expectProblem } from '../../support/problem.ts';
 import { claimsOf, headerOf, respell, signToken, unsign, withHeader } from '../../support/token.ts';
-import type { Cell } from './cell.ts';
+import type { TestEnv } from './test-env.ts';
 
-/** Routes that anyone may call. A route that is neither here nor protected fails, and so does one that is gone. */
+/** The routes that anyone may call. */
 const PUBLIC = [
   'GET /.well-known/jwks.json',
   'GET /health/live',
@@ -25,83 +25,93 @@ const PUBLIC = [
   'POST /org/restore',
 ];
 
-/** Fields that name what is to be read or changed: with another organization's token, what is there is not told. */
-const TARGETS = ['organization_name', 'organization_id', 'admin_id', 'session_id'] as const;
+/** The protected routes. A route of /openapi.json that is in neither list fails. */
+const PROTECTED = [
+  'DELETE /admin/sessions',
+  'DELETE /org/admins',
+  'DELETE /org/delete',
+  'DELETE /org/invites',
+  'GET /admin/me',
+  'GET /admin/sessions',
+  'GET /org/admins',
+  'GET /org/audit',
+  'GET /org/audit/verify',
+  'GET /org/invites',
+  'POST /admin/logout-all',
+  'POST /admin/password/change',
+  'POST /admin/verify-email/resend',
+  'POST /org/invites',
+  'PUT /org/admins',
+  'PUT /org/update',
+];
 
-/** How many calls are under way at once. */
-const BATCH = 16;
+/** The routes of which a request names what it reads or changes. */
+const AIMED = [
+  'DELETE /admin/sessions',
+  'DELETE /org/admins',
+  'DELETE /org/delete',
+  'PUT /org/admins',
+  'PUT /org/update',
+];
 
-type Operation = {
-  readonly method: string;
-  readonly path: string;
-  readonly query: readonly string[];
-  readonly body: readonly string[];
-};
+/** The route that the long lists of tokens are tried on: the other routes get a token of each kind. */
+const ONE_ROUTE = 'GET /admin/me';
 
 type Fields = Readonly<Record<string, string>>;
 
-/** Walks every protected route that /openapi.json has, those of tomorrow too. */
-export function securityPromises({ service, caller }: Cell): void {
-  describe('every protected route', () => {
-    let operations: Operation[];
+type Headers = Readonly<Record<string, string | undefined>>;
+
+/** What the fields of the protected routes may be; each route gets the fields that it knows. */
+const FIELDS: Readonly<Record<string, { readonly in: 'query' | 'body'; readonly names: readonly string[] }>> = {
+  'DELETE /admin/sessions': { in: 'query', names: ['session_id'] },
+  'DELETE /org/admins': { in: 'query', names: ['admin_id'] },
+  'DELETE /org/delete': { in: 'query', names: ['organization_name'] },
+  'DELETE /org/invites': { in: 'query', names: ['invitation_id'] },
+  'POST /admin/password/change': { in: 'body', names: ['current_password', 'new_password'] },
+  'POST /org/invites': { in: 'body', names: ['email', 'role'] },
+  'PUT /org/admins': { in: 'body', names: ['admin_id', 'role'] },
+  'PUT /org/update': { in: 'body', names: ['organization_name', 'new_organization_name'] },
+};
+
+/** Requests with tokens that are not good, on every protected route. */
+export function bearerTokenSuite({ service, caller }: TestEnv): void {
+  describe('a protected route', () => {
     let target: SignedInTenant;
     let targetFields: Fields;
 
     beforeAll(async () => {
-      operations = (await describedOperations()).filter(({ isProtected }) => isProtected);
       target = await caller().signedInTenant();
-      targetFields = fieldsOf(target);
+      targetFields = {
+        organization_name: target.name,
+        admin_id: target.adminId,
+        session_id: String(claimsOf(target.token)['sid']),
+        invitation_id: randomUUID(),
+        new_organization_name: newName('Stolen'),
+        email: newEmail(),
+        role: 'viewer',
+        current_password: target.password,
+        new_password: caller().newPassword(),
+      };
     });
 
-    const describedOperations = async () => {
-      const { json: document } = await caller().request('GET', '/openapi.json');
-      return Object.entries<Record<string, OpenApiOperation>>(document.paths).flatMap(([path, methods]) =>
-        Object.entries(methods).map(([method, { security = [], parameters = [], requestBody }]) => ({
-          method: method.toUpperCase(),
-          path,
-          isProtected: security.length > 0,
-          query: parameters.filter((parameter) => parameter.in === 'query').map(({ name }) => name),
-          body: Object.keys(requestBody?.content['application/json']?.schema.properties ?? {}),
-        })),
+    const call = (route: string, fields: Fields, headers: Readonly<Record<string, string>>) => {
+      const [method = '', path = ''] = route.split(' ');
+      const { in: where, names } = FIELDS[route] ?? { in: 'query', names: [] };
+      const sent = Object.fromEntries(names.map((name) => [name, fields[name] ?? '']));
+      return caller().request(method, path, { headers, ...(where === 'body' ? { body: sent } : { query: sent }) });
+    };
+
+    /** Sends a request for each header, and expects that the route refuses all of them in the same way. */
+    const expectRefused = async (route: string, cases: Headers) => {
+      const answers = await Promise.all(
+        Object.entries(cases).map(async ([what, header]) => {
+          const answer = await call(route, targetFields, header === undefined ? {} : { Authorization: header });
+          return { what, answer };
+        }),
       );
-    };
-
-    const fieldsOf = (tenant: SignedInTenant): Fields => ({
-      organization_name: tenant.name,
-      organization_id: tenant.organizationId,
-      admin_id: tenant.adminId,
-      session_id: String(claimsOf(tenant.token)['sid']),
-      new_organization_name: newName('Stolen'),
-      email: newEmail(),
-      role: 'viewer',
-    });
-
-    const call = (operation: Operation, fields: Fields, headers: Readonly<Record<string, string>>) => {
-      const pick = (names: readonly string[]) =>
-        Object.fromEntries(names.flatMap((name) => (fields[name] === undefined ? [] : [[name, fields[name]]])));
-      return caller().request(operation.method, operation.path, {
-        query: pick(operation.query),
-        headers,
-        ...(operation.body.length > 0 && { body: pick(operation.body) }),
-      });
-    };
-
-    /** Every route refuses every one of these headers, with the same words. */
-    const expectRefused = async (headers: Readonly<Record<string, string | undefined>>) => {
-      for (const operation of operations) {
-        const cases = Object.entries(headers);
-        for (let start = 0; start < cases.length; start += BATCH) {
-          await Promise.all(
-            cases.slice(start, start + BATCH).map(async ([what, header]) => {
-              const sent = header === undefined ? {} : { Authorization: header };
-              const answer = await call(operation, targetFields, sent);
-              const where = `${operation.method} ${operation.path} with ${what}: ${answer.status} ${answer.text}`;
-              expect([answer.status, answer.json?.code], where).toEqual([401, 'invalid_token']);
-              expectProblem(answer, 401, 'invalid_token');
-            }),
-          );
-        }
-      }
+      const others = answers.filter(({ answer }) => answer.status !== 401 || answer.json?.code !== 'invalid_token');
+      expect(others.map(({ what, answer }) => `${what}: ${answer.status} ${answer.text}`)).toEqual([]);
+      for (const { answer } of answers) expectProblem(answer, 401, 'invalid_token');
       await expectUntouched(target);
     };
 
@@ -111,7 +121,7 @@ export function securityPromises({ service, caller }: Cell): void {
       expect((await caller().get(name)).json.collection_name).toBe(collection);
     };
 
-    const bearing = (tokens: Readonly<Record<string, string>>) =>
+    const bearing = (tokens: Readonly<Record<string, string>>): Headers =>
       Object.fromEntries(Object.entries(tokens).map(([what, token]) => [what, `Bearer ${token}`]));
 
     /** A token as the service would sign it, but for what is changed. */
@@ -122,28 +132,75 @@ export function securityPromises({ service, caller }: Cell): void {
         service().jwtSecret,
       );
 
-    test('is described, and is the only kind there is beside the public ones', async () => {
-      const open = (await describedOperations()).filter(({ isProtected }) => !isProtected);
-      expect(open.map(({ method, path }) => `${method} ${path}`).sort()).toEqual(PUBLIC);
-      expect(operations.length).toBeGreaterThan(5);
+    test('is in the list here, or is public', async () => {
+      const { json: document } = await caller().request('GET', '/openapi.json');
+      const routes = Object.entries<Record<string, { security?: unknown[] }>>(document.paths).flatMap(
+        ([path, methods]) =>
+          Object.entries(methods).map(([method, { security = [] }]) => ({
+            route: `${method.toUpperCase()} ${path}`,
+            isProtected: security.length > 0,
+          })),
+      );
+      const named = (wanted: boolean) =>
+        routes.filter(({ isProtected }) => isProtected === wanted).map(({ route }) => route);
+      expect(named(true).sort()).toEqual(PROTECTED);
+      expect(named(false).sort()).toEqual(PUBLIC);
     });
 
-    test('takes the token that the refused ones below are made from', async () => {
+    test.each(PROTECTED)('%s takes a good token', async (route) => {
       const control = await caller().signedInTenant();
-      let { token } = control;
-      for (const operation of operations) {
-        const own = signToken(headerOf(token), { ...claimsOf(token), jti: randomUUID() }, service().jwtSecret);
-        const answer = await call(operation, {}, { Authorization: `Bearer ${own}` });
-        expect(answer.status, `${operation.method} ${operation.path}: ${answer.text}`).not.toBe(401);
-        expect(answer.status, `${operation.method} ${operation.path}: ${answer.text}`).not.toBe(403);
-        const { status } = await caller().request('GET', '/admin/me', { token });
-        if (status === 401) token = (await caller().login(control)).json.access_token;
+      const { jwtSecret } = service();
+      // Signed here, as the tokens that are refused below.
+      const own = signToken(headerOf(control.token), { ...claimsOf(control.token), jti: randomUUID() }, jwtSecret);
+      const { status, text } = await call(route, {}, { Authorization: `Bearer ${own}` });
+      expect([401, 403], `${status} ${text}`).not.toContain(status);
+    });
+
+    test.each(PROTECTED)('%s refuses a token of each bad kind', async (route) => {
+      const [header, payload, signature] = target.token.split('.');
+      const claims = claimsOf(target.token);
+      const ended = Math.floor(Date.now() / 1000) - 60;
+      await expectRefused(route, {
+        'no header': undefined,
+        Basic: `Basic ${Buffer.from(`${target.email}:${target.password}`).toString('base64')}`,
+        ...bearing({
+          'no token at all': 'x',
+          'two parts': `${header}.${payload}`,
+          'a very long token': `${header}.${'x'.repeat(12_000)}.${signature}`,
+          'no algorithm and no signature': unsign(target.token),
+          'no signature': withHeader(target.token, headerOf(target.token), ''),
+          'another secret': signToken(headerOf(target.token), claims, 'x'.repeat(48)),
+          'another session': signed({ sid: randomUUID() }),
+          'exp that is past': signed({ iat: ended - 60, exp: ended }),
+          'no exp': signed({ exp: undefined }),
+          null: signToken(headerOf(target.token), null, service().jwtSecret),
+        }),
+      });
+    });
+
+    test.each(PROTECTED)('%s refuses two Authorization headers, also of one token', async (route) => {
+      const [method = '', path = ''] = route.split(' ');
+      const line = `Authorization: Bearer ${target.token}`;
+      for (const lines of [
+        [line, line],
+        [line, 'Authorization: Basic eA=='],
+        ['Authorization: Basic eA==', line],
+      ]) {
+        expectProblem(await caller().raw(method, path, [...lines, 'Content-Length: 0']), 401, 'invalid_token');
       }
+      await expectUntouched(target);
+    });
+
+    test('refuses a header of 1 MB, and the service goes on', async () => {
+      const status = await sendHuge(service().url, 'GET', '/admin/me', `Bearer ${'x'.repeat(1024 * 1024)}`);
+      expect(status ?? 431).toBeGreaterThanOrEqual(400);
+      expect(status ?? 431).toBeLessThan(500);
+      await expectUntouched(target);
     });
 
     test('refuses what is no bearer token', async () => {
       const [header, payload, signature] = target.token.split('.');
-      await expectRefused({
+      await expectRefused(ONE_ROUTE, {
         'no header': undefined,
         'an empty header': '',
         'a scheme alone': 'Bearer',
@@ -169,29 +226,6 @@ export function securityPromises({ service, caller }: Cell): void {
       });
     });
 
-    test('refuses two Authorization headers, also of one token', async () => {
-      const line = `Authorization: Bearer ${target.token}`;
-      for (const { method, path } of operations) {
-        for (const lines of [
-          [line, line],
-          [line, 'Authorization: Basic eA=='],
-          ['Authorization: Basic eA==', line],
-        ]) {
-          expectProblem(await caller().raw(method, path, [...lines, 'Content-Length: 0']), 401, 'invalid_token');
-        }
-      }
-      await expectUntouched(target);
-    });
-
-    test('refuses a header of 1 MB, and the service goes on', async () => {
-      for (const { method, path } of operations) {
-        const status = await sendHuge(service().url, method, path, `Bearer ${'x'.repeat(1024 * 1024)}`);
-        expect(status ?? 431).toBeGreaterThanOrEqual(400);
-        expect(status ?? 431).toBeLessThan(500);
-      }
-      await expectUntouched(target);
-    });
-
     test('refuses a token of no key, another key, or another algorithm than the key’s', async () => {
       const { jwtSecret } = service();
       const claims = claimsOf(target.token);
@@ -205,6 +239,7 @@ export function securityPromises({ service, caller }: Cell): void {
       };
       const pem = String(publicKey.export({ type: 'spki', format: 'pem' }));
       await expectRefused(
+        ONE_ROUTE,
         bearing({
           'no algorithm': `${unsign(target.token)}x`,
           'no algorithm and no signature': unsign(target.token),
@@ -254,6 +289,7 @@ export function securityPromises({ service, caller }: Cell): void {
       );
       const claims = claimsOf(target.token);
       await expectRefused(
+        ONE_ROUTE,
         bearing({
           ...without,
           null: payload(null),
@@ -297,6 +333,7 @@ export function securityPromises({ service, caller }: Cell): void {
       const other = claimsOf((await caller().signedInTenant()).token);
       const { sid, org_id, admin_id } = other;
       await expectRefused(
+        ONE_ROUTE,
         bearing({
           'another’s session': signed({ sid }),
           'another’s organization': signed({ org_id }),
@@ -306,81 +343,53 @@ export function securityPromises({ service, caller }: Cell): void {
       );
     });
 
-    test('refuses tokens from before a logout, another password, a rename, a deletion and a recreation', async () => {
-      const tenant = await caller().tenant();
-      const { name } = tenant;
-      let { json: tokens } = await caller().login(tenant);
-      const ended: Record<string, string> = {};
-      /** Remembers the newest token, and goes on with another of the same session. */
-      const retire = async (what: string) => {
-        ended[what] = tokens.access_token;
-        ended[`${what}, in another spelling`] = respell(tokens.access_token);
-        const answer = await caller().request('POST', '/admin/refresh', {
-          body: { refresh_token: tokens.refresh_token },
-        });
-        expect(answer.status, answer.text).toBe(200);
-        tokens = answer.json;
-      };
-      const update = async (body: Record<string, unknown>) => {
-        const answer = await caller().update(tokens.access_token, body);
-        expect(answer.status, answer.text).toBe(200);
-        tokens = answer.json;
-      };
-      await retire('a token from before a rename');
-      await update({ new_organization_name: newName() });
-      await retire('a token from before another email');
-      const email = newEmail();
-      await update({ email });
-      await retire('a token from before another password');
-      const password = caller().newPassword();
-      await update({ password });
-      await retire('a token from before going back to the name');
-      await update({ new_organization_name: name, email: tenant.email });
-
-      const second = (await caller().login({ email: tenant.email, password })).json;
-      await caller().request('POST', '/admin/logout', { body: { refresh_token: second.refresh_token } });
-      ended['a token of a session that logged out'] = second.access_token;
-      await retire('a token from before the deletion');
-      expect((await caller().remove(tokens.access_token, name)).status).toBe(200);
-      await expectRefused(bearing(ended));
-
-      expect((await caller().create(name, { email: tenant.email, password })).status).toBe(200);
-      await expectRefused(bearing(ended));
+    test.each(['email', 'password'] as const)('refuses a token of before another %s', async (what) => {
+      const tenant = await caller().signedInTenant();
+      const change = what === 'email' ? { email: newEmail() } : { password: caller().newPassword() };
+      expect((await caller().update(tenant.token, change)).status).toBe(200);
+      await expectEnded(tenant.token);
     });
 
-    test('tells an admin of another organization nothing of what is there', async () => {
+    test('refuses a token of a session that logged out', async () => {
+      const { json } = await caller().login(await caller().tenant());
+      await caller().request('POST', '/admin/logout', { body: { refresh_token: json.refresh_token } });
+      await expectEnded(json.access_token);
+    });
+
+    test('refuses a token of a deleted organization, also where it was created again', async () => {
+      const tenant = await caller().signedInTenant();
+      expect((await caller().remove(tenant.token, tenant.name)).status).toBe(200);
+      await expectEnded(tenant.token);
+      expect((await caller().create(tenant.name, tenant)).status).toBe(200);
+      await expectEnded(tenant.token);
+    });
+
+    const expectEnded = (token: string) =>
+      expectRefused(ONE_ROUTE, bearing({ 'the token': token, 'the token in another spelling': respell(token) }));
+
+    test.each(AIMED)('%s tells an admin of another organization nothing of what is there', async (route) => {
       const other = await caller().signedInTenant();
       const headers = { Authorization: `Bearer ${other.token}` };
-      const missing = {
-        organization_name: newName('Nobody'),
-        organization_id: randomUUID(),
-        admin_id: randomUUID(),
-        session_id: randomUUID(),
-      };
+      const missing = { organization_name: newName('Nobody'), admin_id: randomUUID(), session_id: randomUUID() };
       const essence = ({ status, json }: Answer) => [status, { ...json, request_id: undefined }];
-      for (const operation of operations) {
-        const aimed = TARGETS.filter((name) => operation.query.includes(name) || operation.body.includes(name));
-        if (aimed.length === 0) continue;
-        const there = await call(operation, targetFields, headers);
-        const notThere = await call(operation, { ...targetFields, ...missing }, headers);
-        expect(essence(notThere), `${operation.method} ${operation.path}`).toEqual(essence(there));
-        if (aimed.includes('organization_name')) expectProblem(there, 403, 'forbidden');
-        else expect([204, 403, 404]).toContain(there.status);
-      }
+      const there = await call(route, targetFields, headers);
+      const notThere = await call(route, { ...targetFields, ...missing }, headers);
+      expect(essence(notThere)).toEqual(essence(there));
+      if (FIELDS[route]?.names.includes('organization_name')) expectProblem(there, 403, 'forbidden');
+      else expect([204, 404]).toContain(there.status);
       await expectUntouched(target);
+      await expectUntouched(other);
+    });
+
+    test.each(['$x', '\u{1F600}'])('answers the same for the name %s, which no organization can have', async (name) => {
+      const other = await caller().signedInTenant();
+      const update = { organization_name: name, new_organization_name: newName() };
+      expectProblem(await caller().update(other.token, update), 403, 'forbidden');
+      expectProblem(await caller().remove(other.token, name), 403, 'forbidden');
       await expectUntouched(other);
     });
   });
 }
-
-/** What is looked at of an operation in the OpenAPI document. */
-type OpenApiOperation = {
-  readonly security?: readonly unknown[];
-  readonly parameters?: readonly { readonly in: string; readonly name: string }[];
-  readonly requestBody?: {
-    readonly content: Readonly<Record<string, { readonly schema: { readonly properties?: object } }>>;
-  };
-};
 
 /** The status of the answer, or undefined when the connection was closed instead. */
 function sendHuge(url: string, method: string, path: string, authorization: string): Promise<number | undefined> {

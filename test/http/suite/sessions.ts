@@ -1,0 +1,83 @@
+import { describe, expect, test } from 'vitest';
+import { expectProblem } from '../../support/problem.ts';
+import type { TestEnv } from './test-env.ts';
+
+export function sessionSuite({ caller }: TestEnv): void {
+  const refresh = (refresh_token: string) => caller().request('POST', '/admin/refresh', { body: { refresh_token } });
+
+  describe('an admin’s sessions', () => {
+    const sessionsOf = async (token: string) => {
+      const { status, json, text } = await caller().request('GET', '/admin/sessions', { token });
+      expect(status, text).toBe(200);
+      return json;
+    };
+
+    /** An admin with two sessions. */
+    const signInTwice = async () => {
+      const { email, password } = await caller().tenant();
+      const signIn = async (device: string) => {
+        const headers = { 'User-Agent': device };
+        return (await caller().request('POST', '/admin/login', { body: { email, password }, headers })).json;
+      };
+      return [await signIn('Device one'), await signIn('Device two')];
+    };
+
+    test('are listed with the device, the address and the times, and the caller’s own is marked', async () => {
+      const [one] = await signInTwice();
+      const { items, next_cursor } = await sessionsOf(one.access_token);
+      expect(next_cursor).toBeNull();
+      expect(items).toMatchObject([
+        { device: 'Device one', current: true },
+        { device: 'Device two', current: false },
+      ]);
+      for (const item of items) {
+        expect(Object.keys(item).sort()).toEqual(
+          ['address', 'current', 'device', 'expires_at', 'last_used_at', 'session_id', 'signed_in_at'].sort(),
+        );
+      }
+    });
+
+    test('are listed in pages', async () => {
+      const [, two] = await signInTwice();
+      const page = (query: Record<string, string>) =>
+        caller().request('GET', '/admin/sessions', { token: two.access_token, query });
+      const first = await page({ limit: '1' });
+      expect(first.json.items).toMatchObject([{ device: 'Device one', current: false }]);
+      const second = await page({ limit: '1', cursor: first.json.next_cursor });
+      expect(second.json).toMatchObject({ items: [{ device: 'Device two', current: true }], next_cursor: null });
+    });
+
+    test.each(['limit=0', 'limit=101', 'cursor=x', 'of=x'])('are not listed by %s', async (query) => {
+      const { token } = await caller().signedInTenant();
+      expectProblem(await caller().request('GET', `/admin/sessions?${query}`, { token }), 422, 'invalid_input');
+    });
+
+    test('end one by one, at once, and nobody ends another’s', async () => {
+      const [tenant, stranger] = await Promise.all([caller().signedInTenant(), caller().signedInTenant()]);
+      const other = (await caller().login(tenant)).json;
+      const { items } = await sessionsOf(tenant.token);
+      const target = items.find(({ current }: { current: boolean }) => !current).session_id;
+      const end = (token: string) =>
+        caller().request('DELETE', '/admin/sessions', { token, query: { session_id: target } });
+
+      expect((await end(stranger.token)).status).toBe(204);
+      expect((await sessionsOf(tenant.token)).items).toHaveLength(2);
+      for (const _ of ['once', 'again']) expect((await end(tenant.token)).status).toBe(204);
+      expectProblem(await caller().request('GET', '/admin/me', { token: other.access_token }), 401, 'invalid_token');
+      expectProblem(await refresh(other.refresh_token), 401, 'invalid_token');
+      expect((await sessionsOf(tenant.token)).items).toMatchObject([{ current: true }]);
+    });
+
+    test('all end with a logout from everywhere', async () => {
+      const tenant = await caller().signedInTenant();
+      const other = (await caller().login(tenant)).json;
+      expect((await caller().request('POST', '/admin/logout-all', { token: tenant.token })).status).toBe(204);
+      for (const token of [tenant.token, other.access_token]) {
+        expectProblem(await caller().request('GET', '/admin/sessions', { token }), 401, 'invalid_token');
+        expectProblem(await caller().request('POST', '/admin/logout-all', { token }), 401, 'invalid_token');
+      }
+      expectProblem(await refresh(other.refresh_token), 401, 'invalid_token');
+      expect((await sessionsOf((await caller().login(tenant)).json.access_token)).items).toHaveLength(1);
+    });
+  });
+}

@@ -1,0 +1,80 @@
+import { describe, expect, test } from 'vitest';
+import { newEmail, newName } from '../../support/caller.ts';
+import { awaitMail, tokenIn } from '../../support/mailbox.ts';
+import { expectProblem, sameForAll } from '../../support/problem.ts';
+import type { TestEnv } from './test-env.ts';
+
+export function signInSuite({ caller, mailbox }: TestEnv): void {
+  describe('a sign-in', () => {
+    test('answers tokens, the admin and the organization, and nothing else', async () => {
+      const tenant = await caller().tenant();
+      const { status, json, headers } = await caller().login({ ...tenant, email: tenant.email.toUpperCase() });
+      expect(status).toBe(200);
+      expect(headers.get('Cache-Control')).toContain('no-store');
+      expect(json).toEqual({
+        access_token: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
+        token_type: 'bearer',
+        expires_in: 3600,
+        refresh_token: expect.stringMatching(/^\S{32,}$/),
+        admin_id: tenant.adminId,
+        admin_email: tenant.email,
+        organization: tenant.name,
+      });
+    });
+
+    test('is refused with the same words for a wrong password, an unknown email and another organization', async () => {
+      const [tenant, stranger] = await Promise.all([caller().tenant(), caller().tenant()]);
+      const password = caller().newPassword();
+      const wrongPassword = await caller().login({ ...tenant, password });
+      expectProblem(wrongPassword, 401, 'invalid_credentials');
+      const others = [
+        await caller().login({ email: newEmail(), password }),
+        await caller().login(tenant, stranger.name),
+        await caller().login(tenant, newName('Nobody')),
+        await caller().login({ ...tenant, password }, tenant.name),
+      ];
+      expect(others.map(sameForAll)).toEqual(others.map(() => sameForAll(wrongPassword)));
+    });
+
+    test('that names the organization tells the accounts of one email apart', async () => {
+      const email = newEmail();
+      const [one, two] = [newName(), newName()];
+      const [password, otherPassword] = [caller().newPassword(), caller().newPassword()];
+      expect((await caller().create(one, { email, password })).status).toBe(200);
+      expect((await caller().create(two, { email, password: otherPassword })).status).toBe(200);
+      expect((await caller().login({ email, password }, one.toUpperCase())).json.organization).toBe(one);
+      expect((await caller().login({ email, password: otherPassword }, two)).json.organization).toBe(two);
+      expectProblem(await caller().login({ email, password }, two), 401, 'invalid_credentials');
+    });
+
+    test('that fits several verified accounts is 409 with their organizations, and is settled by naming one', async () => {
+      const credentials = { email: newEmail(), password: caller().newPassword() };
+      const names = [newName(), newName()];
+      for (const [index, name] of names.entries()) {
+        expect((await caller().create(name, credentials)).status).toBe(200);
+        const token = tokenIn(await awaitMail(mailbox(), credentials.email, /^Confirm your email/, index + 1));
+        expect((await caller().request('POST', '/admin/verify-email', { body: { token } })).status).toBe(204);
+      }
+      const answer = await caller().login(credentials);
+      expectProblem(answer, 409, 'organization_required');
+      expect([...answer.json.organizations].sort()).toEqual([...names].sort());
+      expect((await caller().login(credentials, names[1])).json.organization).toBe(names[1]);
+    });
+
+    test('with an email that nobody verified is tried on the oldest account of it', async () => {
+      const email = newEmail();
+      const [oldest, later] = [newName(), newName()];
+      const [password, otherPassword] = [caller().newPassword(), caller().newPassword()];
+      expect((await caller().create(oldest, { email, password })).status).toBe(200);
+      expect((await caller().create(later, { email, password: otherPassword })).status).toBe(200);
+      expect((await caller().login({ email, password })).json.organization).toBe(oldest);
+      expectProblem(await caller().login({ email, password: otherPassword }), 401, 'invalid_credentials');
+    });
+
+    test('says what is left of its budgets', async () => {
+      const { headers } = await caller().login({ email: newEmail(), password: caller().newPassword() });
+      expect(headers.get('RateLimit-Policy')).toMatch(/"login-address";q=\d+;w=60, "login-account";q=\d+;w=60/);
+      expect(headers.get('RateLimit')).toMatch(/"login-address";r=\d+;t=\d+, "login-account";r=\d+;t=\d+/);
+    });
+  });
+}
