@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { Action, Role } from '../../../src/domain/authorization.ts';
-import { PERMISSIONS, ROLES } from '../../../src/domain/authorization.ts';
+import type { Action, Role } from '../../../src/domain/roles.ts';
+import { PERMISSIONS, ROLES } from '../../../src/domain/roles.ts';
 import type { Credentials, RequestOptions, SignedInTenant } from '../../support/caller.ts';
 import { newEmail, newName } from '../../support/caller.ts';
 import { awaitMail, tokenIn } from '../../support/mailbox.ts';
