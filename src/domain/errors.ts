@@ -1,4 +1,4 @@
-/** Every way in which the service refuses, by a stable code. What each means over HTTP is http/problem.ts's affair. */
+/** Every refusal of the service, by a stable code. http/problem.ts says what each means over HTTP. */
 export type DomainErrorCode =
   | 'invalid_input'
   | 'invalid_credentials'
@@ -24,16 +24,16 @@ export type DomainErrorCode =
   | 'busy'
   | 'unavailable';
 
-/** One thing wrong with the input: where, and what to change. */
+/** One error of the input: where it is, and what to change. */
 export type InputIssue = { readonly path: string; readonly message: string };
 
-/** A refusal in the domain's own words: its message is fit for the caller. */
+/** A refusal. Its message is written for the caller. */
 export class DomainError extends Error {
   override readonly name = 'DomainError';
   readonly code: DomainErrorCode;
   /** For invalid_input. */
   readonly issues: readonly InputIssue[];
-  /** For organization_required: the names to choose from. For organization_renamed: the one it has now. */
+  /** For organization_required: the names to choose from. For organization_renamed: the present name. */
   readonly organizations: readonly string[];
   /** For too_many_requests: when to try again. */
   readonly retryAfterSeconds: number | undefined;

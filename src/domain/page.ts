@@ -4,13 +4,13 @@ import type { Collection } from '../store/store.ts';
 /** One page of a list. */
 export type Page<T> = {
   items: T[];
-  /** What to ask the next page with; null when there is none. */
+  /** The cursor of the next page; null when there is none. */
   next_cursor: string | null;
 };
 
-export type PageInput = { cursor?: string | undefined; limit: number };
+export type PageInput = { readonly cursor?: string | undefined; readonly limit: number };
 
-/** A page of what matches, in order of ids. A cursor is the last id of the page before. */
+/** A page of the documents that match, in the order of ids. A cursor is the last id of the page before. */
 export async function findPage<T extends Document>(
   collection: Collection<T>,
   filter: Filter,

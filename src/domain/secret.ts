@@ -1,7 +1,7 @@
-/** So many random bytes, in hex. */
+/** Random bytes, in hex. */
 export const randomHex = (bytes: number): string => hex(crypto.getRandomValues(new Uint8Array(bytes)));
 
-/** SHA-256 of a text, in hex. Fast: for secrets that have at least 128 bits of their own. */
+/** SHA-256 of a text, in hex. A fast hash: for secrets with at least 128 random bits. */
 export const sha256 = async (text: string): Promise<string> =>
   hex(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))));
 

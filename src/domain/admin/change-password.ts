@@ -1,27 +1,21 @@
 import type { Context } from '../context.ts';
-import { updateOrganization } from '../organization/update.ts';
-import type { Principal } from '../session/authenticate.ts';
-import type { Tokens } from '../session/session.ts';
+import { changeCredentials } from '../organization/update.ts';
+import type { ContinuedSession } from '../session/continue-session.ts';
+import type { Principal } from '../session/schema.ts';
 import { checkNewPassword } from './password-policy.ts';
 
-export type ChangePasswordInput = { current_password: string; new_password: string };
-
 /**
- * Changes the principal's own password. The admin's other sessions and all tokens from before end; this session goes
- * on with the fresh ones.
- * @throws {DomainError} invalid_input, reauthentication_required when the current password is not right,
+ * Changes the principal's own password. The admin's other sessions and all earlier access tokens end; this session
+ * continues with the new access token, and with the refresh token that it has.
+ * @throws {DomainError} invalid_input; reauthentication_required when the current password is not correct;
  *   too_many_requests, operation_in_progress, conflict, busy
  */
 export async function changePassword(
   context: Context,
-  principal: Principal,
-  { current_password, new_password }: ChangePasswordInput,
-): Promise<Tokens> {
+  input: { readonly principal: Principal; readonly current_password: string; readonly new_password: string },
+): Promise<ContinuedSession> {
+  const { principal, current_password, new_password } = input;
   const { admin, organization } = principal;
   checkNewPassword(new_password, 'new_password', { email: admin.email, organizationName: organization.name });
-  const { access_token, token_type, expires_in, refresh_token } = await updateOrganization(context, principal, {
-    password: new_password,
-    current_password,
-  });
-  return { access_token, token_type, expires_in, refresh_token };
+  return changeCredentials(context, { principal, password: new_password, current_password });
 }

@@ -1,23 +1,23 @@
 import { invalid } from '../errors.ts';
 import { isCommonPassword } from './common-passwords.ts';
 
-/** bcrypt reads 72 bytes: a longer password would be cut, so it is refused. */
+/** bcrypt reads 72 bytes only: a longer password would be cut, so it is refused. */
 const MAX_BYTES = 72;
 const MIN_CODE_POINTS = 8;
 
 const ADVICE = 'Use several words that do not belong together, or let a password manager make one.';
 
-/** Whom a password is for, as far as it is known: their names are the first that anybody tries. */
+/** The owner of a password, as far as known: attackers try these names first. */
 export type PasswordOwner = {
   readonly email?: string | undefined;
   readonly organizationName?: string | undefined;
 };
 
 /**
- * Any characters will do, in any mix (NIST SP 800-63B, section 3.1.1.2): what is refused is what is guessed first, and
- * what bcrypt would not tell apart.
- * @throws {DomainError} invalid_input, saying what to change, for a password that is too short, too long for bcrypt,
- *   holds a NUL, is among the most used ones, or is its owner's email or organization
+ * Checks a new password. Any mix of characters is permitted (NIST SP 800-63B, section 3.1.1.2). Refused are passwords
+ * that attackers guess first, and passwords that bcrypt cannot tell from others.
+ * @throws {DomainError} invalid_input, saying what to change, for a password that is too short, is too long for bcrypt,
+ *   holds a NUL, is one of the most used ones, or is its owner's email or organization
  */
 export function checkNewPassword(password: string, path: string, owner: PasswordOwner = {}): void {
   if (!password.isWellFormed()) throw invalid(path, 'Use well-formed Unicode text.');
@@ -28,7 +28,7 @@ export function checkNewPassword(password: string, path: string, owner: Password
   if (bytes > MAX_BYTES) {
     throw invalid(
       path,
-      `Use at most ${MAX_BYTES} bytes: this has ${bytes}, as letters outside of a-z take two to four.`,
+      `Use at most ${MAX_BYTES} bytes: this has ${bytes}. Letters other than a-z take two to four bytes.`,
     );
   }
   if (password.includes('\0')) throw invalid(path, 'Leave out the NUL character.');
@@ -36,7 +36,10 @@ export function checkNewPassword(password: string, path: string, owner: Password
     throw invalid(path, `This is one of the most used passwords, which attackers try first. ${ADVICE}`);
   }
   if (namesOf(owner).includes(folded(password))) {
-    throw invalid(path, `The email or the organization’s name is no password: attackers try them first. ${ADVICE}`);
+    throw invalid(
+      path,
+      `Do not use the email or the organization’s name as the password: attackers try them first. ${ADVICE}`,
+    );
   }
 }
 

@@ -1,43 +1,27 @@
-import { noteOf } from '../audit/event.ts';
+import { auditNote } from '../audit/note.ts';
 import type { Context } from '../context.ts';
-import { postChangeMails } from '../mail/account-mails.ts';
-import type { MailDocument } from '../mail/mail.ts';
-import { postMail, sendSoon } from '../mail/outbox.ts';
 import { claimToken, findAccount, findMail } from '../one-time-token/one-time-token.ts';
-import { organizationKey } from '../organization/name.ts';
-import { changeAdmin } from '../organization/rename.ts';
-import { whenNoOtherChanges } from '../organization/update.ts';
-import { persist } from '../persist.ts';
-import { emailKey } from './admin.ts';
+import { waitForOtherChanges } from '../organization/journal.ts';
+import { enqueueChangeMails } from '../outbox/account-mails.ts';
+import { cancelMails, sendInBackground } from '../outbox/outbox.ts';
+import type { MailDocument } from '../outbox/schema.ts';
+import { retryOnUnknownOutcome } from '../retry.ts';
+import { changeAdmin } from './credentials.ts';
 import { checkNewPassword } from './password-policy.ts';
 
-/** An admin's document may be written in between, by a sign-in, say, at most so often. */
+/** Others write the admin in between at most this often before the caller is asked to try again. */
 const ATTEMPTS = 3;
 
 /**
- * Notes that somebody forgot the password of an address. It is one write, whosever the address is: accounts are looked
- * for, and mails sent, after the answer. Until then, the same asked again is asked once.
+ * Gives an admin a new password, by the token that was sent for it. Every session and every other token of the account
+ * ends. The address is verified now.
+ * @throws {DomainError} invalid_input, invalid_one_time_token, operation_in_progress, conflict, busy
  */
-export async function forgotPassword(
+export async function resetPassword(
   context: Context,
-  input: { email: string; organization_name?: string | undefined },
+  input: { readonly token: string; readonly password: string },
 ): Promise<void> {
-  const { email, organization_name } = input;
-  const to_key = emailKey(email);
-  const organization_key = organization_name === undefined ? null : (organizationKey(organization_name) ?? '');
-  const _id = context.keyedHash(JSON.stringify(['password forgotten', to_key, organization_key]));
-  sendSoon(context, [
-    await postMail(context, { _id, kind: 'password_forgotten', to: email, to_key, organization_key }),
-  ]);
-}
-
-/**
- * Gives an admin a new password, by the token that was sent for it. Every sign-in and every other token of the
- * account ends; the address has shown to be the admin's.
- * @throws {DomainError} invalid_input, invalid_one_time_token, conflict, busy
- */
-export async function resetPassword(context: Context, input: { token: string; password: string }): Promise<void> {
-  const mail = await findMail(context, 'password_reset', input.token);
+  const mail = await findMail(context, { kind: 'password_reset', token: input.token });
   const { admin, organization } = await findAccount(context, mail);
   checkNewPassword(input.password, 'password', { email: admin.email, organizationName: organization.name });
   const password_hash = await context.passwords.hash(input.password);
@@ -49,21 +33,30 @@ async function setPassword(context: Context, mail: MailDocument, password_hash: 
   const { sessions, mails } = context.master;
   for (let attempt = 1; ; attempt++) {
     const { admin, organization } = await findAccount(context, mail);
-    await whenNoOtherChanges(context, organization);
-    const id = context.newId();
-    const notices = await postChangeMails(context, admin, id, { password: true });
-    const refusal = await changeAdmin(context, id, {
+    await waitForOtherChanges(context, organization);
+    const note = await auditNote(context, organization, {
+      event_id: context.newId(),
+      action: 'admin.password_reset',
+      actor: admin._id,
+      target: admin._id,
+    });
+    const notices = await enqueueChangeMails(context, { admin, changeId: note.event_id, password: true });
+    const refusal = await changeAdmin(context, {
       admin_id: admin._id,
       version: admin.version,
       set: { password_hash, email_verified: true, updated_at: context.clock() },
-      audit: { [id]: noteOf(context, 'admin.password_reset', { actor: admin._id, target: admin._id }) },
+      audit: [note],
     });
     if (refusal === undefined) {
-      sendSoon(context, notices);
-      await persist(() => sessions.deleteMany({ admin_id: admin._id }));
-      await persist(() => mails.deleteMany({ admin_id: admin._id, 'token.admin_epoch': admin.epoch }));
+      sendInBackground(context, notices);
+      const tokens = { admin_id: admin._id, 'token.admin_epoch': admin.epoch };
+      await Promise.all([
+        retryOnUnknownOutcome(context, () => sessions.deleteMany({ admin_id: admin._id })),
+        retryOnUnknownOutcome(context, () => mails.deleteMany(tokens)),
+      ]);
       return;
     }
+    await cancelMails(context, notices);
     if (attempt === ATTEMPTS) throw refusal;
   }
 }

@@ -1,50 +1,53 @@
 /**
  * Idempotency keys (draft-ietf-httpapi-idempotency-key-header): the same key with the same request gives the first
- * answer again, for a day; with another request it is refused.
+ * answer again, for a day. With another request the key is refused.
  */
-import type { Index } from '../../store/port.ts';
-import { isStoreError } from '../../store/port.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import type { CreateOrganizationInput, CreateOrganizationResult } from '../organization/create.ts';
 import { createOrganization } from '../organization/create.ts';
-import { recoverStale } from '../organization/lifecycle.ts';
-import type { OrganizationDocument } from '../organization/organization.ts';
-import { persist } from '../persist.ts';
+import { resumeExpired } from '../organization/journal.ts';
+import { insertUnlessThere, retryOnUnknownOutcome } from '../retry.ts';
+import type { IdempotencyDocument, KeptAnswer } from './schema.ts';
 
 /** How long an answer is kept, in milliseconds. */
 const KEPT_MS = 24 * 60 * 60 * 1000;
 
+type Answered = IdempotencyDocument & { readonly answer: KeptAnswer };
+
 /**
- * Creates an organization once for a key, however often it is asked to. Refusals are not kept: the key may be used
- * again after one.
- * @throws {DomainError} as createOrganization does; idempotency_key_reused, idempotency_key_in_use
+ * Creates an organization once for a key, also when it is asked to several times. Refusals are not kept: after one, the
+ * key may be used again.
+ * @throws {DomainError} as createOrganization; idempotency_key_reused, idempotency_key_in_use
  */
 export async function createOrganizationOnce(
   context: Context,
-  key: string,
-  input: CreateOrganizationInput,
+  { idempotency_key, ...input }: Omit<CreateOrganizationInput, 'ids'> & { readonly idempotency_key: string },
 ): Promise<CreateOrganizationResult> {
-  const fingerprint = context.keyedHash(JSON.stringify([input.organization_name, input.email, input.password]));
-  const known = await begin(context, context.keyedHash(`idempotency ${key}`), fingerprint);
-  if (known.answer !== null) return known.answer;
   const { idempotency } = context.master;
-  const own = { _id: known._id, organization_id: known.organization_id };
+  const { email } = input;
+  const fingerprint = context.keyedHash(JSON.stringify([input.organization_name, email, input.password]));
+  const known = await begin(context, context.keyedHash(`idempotency ${idempotency_key}`), fingerprint);
+  if (isAnswered(known)) return resultOf(known, email);
+  const { organization_id, admin_id } = known;
+  const own = { _id: known._id, organization_id };
   try {
-    const ids = { organizationId: known.organization_id, adminId: known.admin_id };
-    const answer = await createOrganization(context, input, ids);
-    await persist(() => idempotency.updateOne(own, { $set: { answer } })).catch((error: unknown) =>
-      // Whoever asks again finds the organization by its id.
-      context.log('warn', 'idempotency.answer_not_kept', { error }),
+    const ids = { organizationId: organization_id, adminId: admin_id };
+    const result = await createOrganization(context, { ...input, ids });
+    const { organization_name, collection_name, created_at } = result;
+    const answer: KeptAnswer = { organization_name, collection_name, created_at };
+    await retryOnUnknownOutcome(context, () => idempotency.updateOne(own, { $set: { answer } })).catch(
+      // The same request again finds the organization by its id.
+      (error: unknown) => context.log('warn', 'idempotency.answer_not_kept', { error }),
     );
-    return answer;
+    return result;
   } catch (error) {
     if (error instanceof DomainError) await idempotency.deleteOne({ ...own, answer: null });
     throw error;
   }
 }
 
-/** The record of the key: a new one, one with its answer, or one whose instance died, taken over. */
+/** The record of the key: a new one, or one with its answer. */
 async function begin(context: Context, _id: string, fingerprint: string): Promise<IdempotencyDocument> {
   const { idempotency } = context.master;
   for (;;) {
@@ -58,14 +61,11 @@ async function begin(context: Context, _id: string, fingerprint: string): Promis
       lease_until: new Date(now.getTime() + context.settings.leaseMs),
       expires_at: new Date(now.getTime() + KEPT_MS),
     };
-    try {
-      await idempotency.insertOne(fresh);
-      return fresh;
-    } catch (error) {
-      if (!isStoreError(error, 'DuplicateKey')) throw error;
-    }
+    if (await insertUnlessThere(context, () => idempotency.insertOne(fresh))) return fresh;
     const known = await idempotency.findOne({ _id });
     if (known === undefined) continue;
+    // An earlier try of this same insert was done, and its reply was lost.
+    if (known.organization_id === fresh.organization_id) return fresh;
     if (known.expires_at <= now) {
       await idempotency.deleteOne({ _id, expires_at: known.expires_at });
       continue;
@@ -73,45 +73,44 @@ async function begin(context: Context, _id: string, fingerprint: string): Promis
     if (known.fingerprint !== fingerprint) {
       throw new DomainError('idempotency_key_reused', 'This Idempotency-Key came with another request. Use a new one.');
     }
-    if (known.answer !== null) return known;
-    const answered = await answerOfDead(context, known);
+    if (isAnswered(known)) return known;
+    const answered = await findAnswer(context, known);
     if (answered !== undefined) return answered;
   }
 }
 
 /**
- * A request whose answer was never kept: when its organization is there, its answer is made again; when it is not,
- * the key is free again.
- * @throws {DomainError} idempotency_key_in_use while its instance may be alive
+ * The record of a request without an answer, once it is known what came of the request: where its organization was
+ * created, the answer is made again; where it was not, the key is free again, and there is no record.
+ * @throws {DomainError} idempotency_key_in_use while the request may still be under way
  */
-async function answerOfDead(context: Context, known: IdempotencyDocument): Promise<IdempotencyDocument | undefined> {
-  const { idempotency, organizations, admins } = context.master;
-  const organization = await organizations.findOne({ _id: known.organization_id });
-  const admin = await admins.findOne({ _id: known.admin_id });
-  // Its collection is written with the commit of the create, and never before.
-  if (organization !== undefined && admin !== undefined && organization.placement.collection !== '') {
-    return { ...known, answer: answerFrom(organization, admin) };
+async function findAnswer(context: Context, known: IdempotencyDocument): Promise<Answered | undefined> {
+  const { idempotency, organizations } = context.master;
+  const { _id, organization_id } = known;
+  const organization = await organizations.findOne({ _id: organization_id });
+  if (organization?.status === 'active' || organization?.status === 'deleted') {
+    const { name, placement, created_at } = organization;
+    return { ...known, answer: { organization_name: name, collection_name: placement.collection, created_at } };
   }
-  if (known.lease_until > context.clock()) {
-    throw inUse();
+  if (organization?.status !== 'erased') {
+    if (known.lease_until > context.clock()) throw inUse();
+    // The organization has a lease of its own, which began later than the key's.
+    if (organization !== undefined && !(await resumeExpired(context, organization))) throw inUse();
   }
-  // Its lease is younger than the key's, and it may just have been committed: whoever asks again finds out.
-  if (organization !== undefined && !(await recoverStale(context, organization))) throw inUse();
-  await idempotency.deleteOne({ _id: known._id, organization_id: known.organization_id, answer: null });
+  await idempotency.deleteOne({ _id, organization_id, answer: null });
   return undefined;
 }
 
-const inUse = (): DomainError =>
-  new DomainError('idempotency_key_in_use', 'The first request with this Idempotency-Key is under way.');
+const isAnswered = (known: IdempotencyDocument): known is Answered => known.answer !== null;
 
-const answerFrom = (
-  organization: OrganizationDocument,
-  admin: { readonly _id: string; readonly email: string },
-): CreateOrganizationResult => ({
-  organization_id: organization._id,
-  organization_name: organization.name,
-  collection_name: organization.placement.collection,
-  admin_id: admin._id,
-  admin_email: admin.email,
-  created_at: organization.created_at,
+const resultOf = ({ organization_id, admin_id, answer }: Answered, email: string): CreateOrganizationResult => ({
+  organization_id,
+  organization_name: answer.organization_name,
+  collection_name: answer.collection_name,
+  admin_id,
+  admin_email: email,
+  created_at: answer.created_at,
 });
+
+const inUse = (): DomainError =>
+  new DomainError('idempotency_key_in_use', 'The first request with this Idempotency-Key is still under way.');

@@ -1,17 +1,17 @@
 import type { Index } from '../../store/port.ts';
 
-/** What a create answers, but for what the request says itself. */
+/** The part of the answer to a create that the request does not hold. */
 export type KeptAnswer = {
   readonly organization_name: string;
   readonly collection_name: string;
   readonly created_at: Date;
 };
 
-/** A key as it was used: by its keyed hash, so that neither it nor the request can be read here. */
+/** A used key, by its keyed hash: neither the key nor the request can be read here. */
 export type IdempotencyDocument = {
   readonly _id: string;
   readonly fingerprint: string;
-  /** The ids that the request's organization and admin have, made or not. */
+  /** The ids of the request's organization and admin, whether they were created or not. */
   readonly organization_id: string;
   readonly admin_id: string;
   /** The answer; null while the request is under way. */

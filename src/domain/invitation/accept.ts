@@ -1,15 +1,15 @@
 import { isStoreError } from '../../store/port.ts';
-import type { AdminDocument } from '../admin/admin.ts';
+import { emailTaken } from '../admin/credentials.ts';
 import { checkNewPassword } from '../admin/password-policy.ts';
-import { settleDue } from '../audit/due.ts';
-import { noteOf } from '../audit/event.ts';
-import type { Role } from '../authorization.ts';
-import { isPermitted } from '../authorization.ts';
-import type { Context } from '../context.ts';
+import type { AdminDocument } from '../admin/schema.ts';
+import { auditNote } from '../audit/note.ts';
+import { flushPendingAudit, withPendingAudit } from '../audit/pending.ts';
+import type { Recording } from '../audit/record.ts';
+import type { Needs } from '../context.ts';
 import { claimToken, findMail, invalidOneTimeToken } from '../one-time-token/one-time-token.ts';
-import { VISIBLE } from '../organization/organization.ts';
-import { insertOnce } from '../persist.ts';
-import { emailTaken } from './invitation.ts';
+import { insertOnce } from '../retry.ts';
+import type { Role } from '../roles.ts';
+import { isPermitted } from '../roles.ts';
 
 export type AcceptedInvitation = {
   organization_id: string;
@@ -20,22 +20,22 @@ export type AcceptedInvitation = {
 };
 
 /**
- * Makes whoever holds an invitation's token an admin of the organization, with a password of their own: an account
- * belongs to one organization, also where the address has one elsewhere. The address has shown to be theirs. They
- * sign in like anyone else then.
- * @throws {DomainError} invalid_input, invalid_one_time_token, also when who invited may not any more;
- *   admin_email_taken, busy
+ * Makes the holder of an invitation's token an admin of the organization, with a password of their own: an account
+ * belongs to one organization, also when the address has another account elsewhere. The address is verified by the
+ * token. The new admin then signs in as usual.
+ * @throws {DomainError} invalid_input; invalid_one_time_token, also when the inviting admin is no longer permitted to
+ *   invite; admin_email_taken, busy
  */
 export async function acceptInvitation(
-  context: Context,
-  input: { token: string; password: string },
+  context: Recording & Needs<'request' | 'passwords' | 'newId'>,
+  input: { readonly token: string; readonly password: string },
 ): Promise<AcceptedInvitation> {
   const { admins, organizations } = context.master;
-  const mail = await findMail(context, 'invitation', input.token);
+  const mail = await findMail(context, { kind: 'invitation', token: input.token });
   const { invitation, organization_id } = mail;
   if (invitation === null || organization_id === null) throw invalidOneTimeToken();
   const [organization, inviter] = await Promise.all([
-    organizations.findOne({ _id: organization_id, status: { $in: VISIBLE } }),
+    organizations.findOne({ _id: organization_id, status: 'active' }),
     admins.findOne({ _id: invitation.invited_by, organization_id }),
   ]);
   if (organization === undefined || inviter === undefined || !isPermitted(inviter.role, 'admins.manage')) {
@@ -43,10 +43,11 @@ export async function acceptInvitation(
   }
   checkNewPassword(input.password, 'password', { email: mail.to, organizationName: organization.name });
   const password_hash = await context.passwords.hash(input.password);
+  const _id = context.newId();
+  const event = { event_id: mail._id, action: 'admin.joined', actor: _id, target: _id } as const;
+  const note = await auditNote(context, organization, event);
   await claimToken(context, mail);
   const now = context.clock();
-  const _id = context.newId();
-  const note = noteOf(context, 'admin.joined', { actor: _id, target: _id });
   const admin: AdminDocument = {
     _id,
     organization_id,
@@ -58,18 +59,17 @@ export async function acceptInvitation(
     version: 1,
     epoch: 1,
     changed_by: mail._id,
-    audit_due: { [_id]: note },
-    audit_due_at: now,
+    ...withPendingAudit(context, { _id, audit_pending: null }, [note]),
     created_at: now,
     updated_at: now,
   };
   try {
-    await insertOnce(() => admins.insertOne(admin));
+    await insertOnce(context, () => admins.insertOne(admin));
   } catch (error) {
     if (!isStoreError(error, 'DuplicateKey')) throw error;
     throw emailTaken();
   }
-  await settleDue(context, _id);
+  await flushPendingAudit(context, _id);
   return {
     organization_id,
     organization: organization.name,

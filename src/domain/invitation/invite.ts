@@ -1,88 +1,107 @@
-import { emailKey } from '../admin/admin.ts';
-import { noteOf } from '../audit/event.ts';
+import { emailTaken } from '../admin/credentials.ts';
+import { emailKey } from '../admin/schema.ts';
+import { auditNote } from '../audit/note.ts';
+import type { Recording } from '../audit/record.ts';
 import { record } from '../audit/record.ts';
-import type { Role } from '../authorization.ts';
-import type { Context } from '../context.ts';
+import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import { postMail, sendSoon } from '../mail/outbox.ts';
+import type { EnqueueContext } from '../outbox/outbox.ts';
+import { enqueueMail, sendInBackground } from '../outbox/outbox.ts';
 import type { Page, PageInput } from '../page.ts';
 import { findPage } from '../page.ts';
-import { persist } from '../persist.ts';
-import type { Principal } from '../session/authenticate.ts';
-import type { InvitationView } from './invitation.ts';
-import { emailTaken, invitationNotFound, invitationView } from './invitation.ts';
+import { retryOnUnknownOutcome } from '../retry.ts';
+import type { Role } from '../roles.ts';
+import type { Principal } from '../session/schema.ts';
+import type { InvitationView } from './schema.ts';
+import { invitationView } from './schema.ts';
 
-/** Open invitations of an organization, and its admins, at most. */
+/** The open invitations and the admins that an organization has at most. */
 const MAX_OPEN = 50;
 const MAX_ADMINS = 1000;
 
+type ByPrincipal<T> = T & { readonly principal: Principal };
+
 /**
- * Invites somebody to become an admin of the principal's organization, by mail. One to the same address before ends.
+ * Invites a person to become an admin of the principal's organization, by mail. An earlier invitation to the same
+ * address ends.
  * @throws {DomainError} admin_email_taken, too_many_invitations
  */
 export async function inviteAdmin(
-  context: Context,
-  { organization, admin }: Principal,
-  input: { email: string; role: Role },
+  context: Recording & EnqueueContext & Needs<'request'>,
+  { principal, email, role }: ByPrincipal<{ readonly email: string; readonly role: Role }>,
 ): Promise<InvitationView> {
+  const { organization, admin } = principal;
   const { mails, admins } = context.master;
   const own = { organization_id: organization._id };
-  const to_key = emailKey(input.email);
+  const to_key = emailKey(email);
   if ((await admins.count({ ...own, email_key: to_key })) > 0) throw emailTaken();
   await mails.deleteMany({ ...own, kind: 'invitation', to_key });
   await requireRoom(context, organization._id, MAX_OPEN - 1);
   const _id = context.newId();
-  const note = noteOf(context, 'admin.invited', { actor: admin._id, target: _id });
-  await record(context, organization._id, `${_id}:invited`, note);
-  const mail = await postMail(context, {
+  const event = { event_id: `${_id}:invited`, action: 'admin.invited', actor: admin._id, target: _id } as const;
+  await record(context, await auditNote(context, organization, event));
+  const mail = await enqueueMail(context, {
     ...own,
     _id,
     kind: 'invitation',
-    to: input.email,
+    to: email,
     to_key,
-    invitation: { role: input.role, invited_by: admin._id },
+    invitation: { role, invited_by: admin._id },
     epoch: null,
   });
   try {
-    // Counted once more when it is written: those who invite at once cannot go past the bound together.
+    // Counted again after the write: several requests at once cannot pass the bound together.
     await requireRoom(context, organization._id, MAX_OPEN);
   } catch (error) {
     await mails.deleteOne({ _id });
     throw error;
   }
-  sendSoon(context, [mail]);
+  sendInBackground(context, [mail]);
   return invitationView(mail);
 }
 
 /** @throws {DomainError} too_many_invitations when more than `open` invitations are open, or there are too many admins */
-async function requireRoom({ master }: Context, organization_id: string, open: number): Promise<void> {
-  const invitations = await master.mails.count({ organization_id, kind: 'invitation' }, { limit: open + 1 });
-  const admins = await master.admins.count({ organization_id }, { limit: MAX_ADMINS });
+async function requireRoom({ master }: Needs<'master'>, organization_id: string, open: number): Promise<void> {
+  const [invitations, admins] = await Promise.all([
+    master.mails.count({ organization_id, kind: 'invitation' }, { limit: open + 1 }),
+    master.admins.count({ organization_id }, { limit: MAX_ADMINS }),
+  ]);
   if (invitations <= open && admins < MAX_ADMINS) return;
-  throw new DomainError('too_many_invitations', `At most ${MAX_OPEN} can be open, and ${MAX_ADMINS} admins be there.`);
+  throw new DomainError(
+    'too_many_invitations',
+    `An organization has at most ${MAX_OPEN} open invitations and ${MAX_ADMINS} admins.`,
+  );
 }
 
 /** The open invitations of the principal's organization. */
 export async function listInvitations(
-  context: Context,
-  { organization }: Principal,
-  input: PageInput,
+  context: Needs<'master' | 'clock'>,
+  { principal, ...page }: ByPrincipal<PageInput>,
 ): Promise<Page<InvitationView>> {
+  const { organization } = principal;
   const open = { organization_id: organization._id, kind: 'invitation', expires_at: { $gt: context.clock() } };
-  const { items, next_cursor } = await findPage(context.master.mails, open, input);
+  const { items, next_cursor } = await findPage(context.master.mails, open, page);
   return { items: items.map(invitationView), next_cursor };
 }
 
-/** Takes an invitation back: its token ends. @throws {DomainError} invitation_not_found */
+/** Withdraws an invitation: its token ends. @throws {DomainError} invitation_not_found */
 export async function withdrawInvitation(
-  context: Context,
-  { organization, admin }: Principal,
-  input: { invitation_id: string },
+  context: Recording & Needs<'request'>,
+  { principal, invitation_id }: ByPrincipal<{ readonly invitation_id: string }>,
 ): Promise<void> {
+  const { organization, admin } = principal;
   const { mails } = context.master;
-  const invitation = { _id: input.invitation_id, organization_id: organization._id, kind: 'invitation' };
+  const invitation = { _id: invitation_id, organization_id: organization._id, kind: 'invitation' };
   if ((await mails.count(invitation)) === 0) throw invitationNotFound();
-  const note = noteOf(context, 'admin.invitation_withdrawn', { actor: admin._id, target: invitation._id });
-  await record(context, organization._id, `${invitation._id}:withdrawn`, note);
-  await persist(() => mails.deleteOne(invitation));
+  const note = await auditNote(context, organization, {
+    event_id: `${invitation_id}:withdrawn`,
+    action: 'admin.invitation_withdrawn',
+    actor: admin._id,
+    target: invitation_id,
+  });
+  await record(context, note);
+  await retryOnUnknownOutcome(context, () => mails.deleteOne(invitation));
 }
+
+const invitationNotFound = (): DomainError =>
+  new DomainError('invitation_not_found', 'No open invitation of this organization has this id.');

@@ -1,4 +1,3 @@
-import { DomainError } from '../errors.ts';
 import type { MailDocument } from '../outbox/schema.ts';
 import type { Role } from '../roles.ts';
 
@@ -12,9 +11,3 @@ export const invitationView = ({ _id, to, invitation, created_at, expires_at }: 
   created_at,
   expires_at,
 });
-
-export const invitationNotFound = (): DomainError =>
-  new DomainError('invitation_not_found', 'No open invitation of this organization has this id.');
-
-export const emailTaken = (): DomainError =>
-  new DomainError('admin_email_taken', 'Another admin of this organization has that email. Use another one.');

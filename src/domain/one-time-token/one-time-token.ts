@@ -1,43 +1,51 @@
 /**
- * One-time tokens: what a mail brings, to do one thing once. A token is the id of its mail and a secret. The secret
- * is made of random bits beside it and a key that only the service has, so that it can be sent again after a crash
- * and yet cannot be read in the store; what is presented is compared by its hash.
+ * One-time tokens: a mail brings one, to do one thing once. A token is the id of its mail and a secret. The secret is
+ * derived from random bits in the mail's document and a key that only the service has. So it can be sent again after a
+ * crash, and cannot be read in the store. A presented secret is compared by its hash.
  */
-import type { AdminDocument } from '../admin/admin.ts';
-import type { Context } from '../context.ts';
+import type { AdminDocument } from '../admin/schema.ts';
+import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import type { MailDocument, MailKind } from '../mail/mail.ts';
-import type { OrganizationDocument } from '../organization/organization.ts';
-import { VISIBLE } from '../organization/organization.ts';
+import type { OrganizationDocument } from '../organization/schema.ts';
+import type { MailDocument, MailKind } from '../outbox/schema.ts';
 import { randomHex, sha256 } from '../secret.ts';
 
 const SALT_BYTES = 32;
 
 type Token = NonNullable<MailDocument['token']>;
 
-/** A token for the mail of this id. @param adminEpoch the admin's epoch for which it is good; null: no admin's */
-export async function newToken(context: Context, mailId: string, adminEpoch: number | null): Promise<Token> {
+/** A token for the mail of this id. @param adminEpoch the admin's epoch for which it is good; null: for no admin's */
+export async function newToken(context: Needs<'keyedHash'>, mailId: string, adminEpoch: number | null): Promise<Token> {
   const salt = randomHex(SALT_BYTES);
   return { salt, hash: await sha256(secretOf(context, mailId, salt)), admin_epoch: adminEpoch };
 }
 
-/** The token as it is sent. */
-export const tokenText = (context: Context, { _id }: MailDocument, { salt }: Token): string =>
-  `${_id}.${secretOf(context, _id, salt)}`;
+/** The token as it is sent, and the hash of its secret under the service's present key. */
+export async function tokenText(
+  context: Needs<'keyedHash'>,
+  { _id }: MailDocument,
+  { salt }: Token,
+): Promise<{ text: string; hash: string }> {
+  const secret = secretOf(context, _id, salt);
+  return { text: `${_id}.${secret}`, hash: await sha256(secret) };
+}
 
-/** HMAC-SHA-256 over 256 random bits: whoever lacks the key cannot tell it from 256 random bits of its own. */
-const secretOf = (context: Context, mailId: string, salt: string): string =>
-  context.keyedHash(`one-time token ${mailId} ${salt}`);
+/** HMAC-SHA-256 over 256 random bits: without the key it cannot be told from other random bits. */
+const secretOf = ({ keyedHash }: Needs<'keyedHash'>, mailId: string, salt: string): string =>
+  keyedHash(`one-time token ${mailId} ${salt}`);
 
-/** Whether an admin's token is still good: it ends with another email or password, or whatever else ends tokens. */
+/** Whether an admin's token is still good. It ends with another email, and when the admin's epoch rises. */
 export const isGoodFor = (mail: MailDocument, admin: AdminDocument): boolean =>
   mail.token?.admin_epoch === admin.epoch && mail.to_key === admin.email_key;
 
 /**
  * The mail that brought a token, while the token is good.
- * @throws {DomainError} invalid_one_time_token, the same for whatever is wrong with it
+ * @throws {DomainError} invalid_one_time_token, the same for every reason
  */
-export async function findMail(context: Context, kind: MailKind, token: string): Promise<MailDocument> {
+export async function findMail(
+  context: Needs<'master' | 'clock'>,
+  { kind, token }: { readonly kind: MailKind; readonly token: string },
+): Promise<MailDocument> {
   const [id = '', secret = ''] = token.split('.', 2);
   const mail = id === '' ? undefined : await context.master.mails.findOne({ _id: id, kind });
   if (mail === undefined || mail.expires_at <= context.clock()) throw invalidOneTimeToken();
@@ -46,33 +54,33 @@ export async function findMail(context: Context, kind: MailKind, token: string):
 }
 
 /**
- * Whose account an admin's token is for, while the token is good.
+ * The account that an admin's token is for, while the token is good.
  * @throws {DomainError} invalid_one_time_token
  */
 export async function findAccount(
-  context: Context,
+  { master }: Needs<'master'>,
   mail: MailDocument,
 ): Promise<{ admin: AdminDocument; organization: OrganizationDocument }> {
   const [admin, organization] = await Promise.all([
-    context.master.admins.findOne({ _id: mail.admin_id, organization_id: mail.organization_id }),
-    context.master.organizations.findOne({ _id: mail.organization_id, status: { $in: VISIBLE } }),
+    master.admins.findOne({ _id: mail.admin_id, organization_id: mail.organization_id }),
+    master.organizations.findOne({ _id: mail.organization_id, status: 'active' }),
   ]);
   if (admin === undefined || organization === undefined || !isGoodFor(mail, admin)) throw invalidOneTimeToken();
   return { admin, organization };
 }
 
 /**
- * Uses a token up, before what it is for is done: of all who present it at once, one gets through. Whoever dies right
- * after this has to ask for another.
+ * Uses a token up, before the thing it is for is done: of several requests at once, one succeeds. After a crash right
+ * after this, another token has to be asked for.
  * @throws {DomainError} invalid_one_time_token
  */
-export async function claimToken(context: Context, { _id, token }: MailDocument): Promise<void> {
-  const claimed = await context.master.mails.deleteOne({ _id, 'token.hash': token?.hash ?? '' });
+export async function claimToken({ master }: Needs<'master'>, { _id, token }: MailDocument): Promise<void> {
+  const claimed = await master.mails.deleteOne({ _id, 'token.hash': token?.hash ?? '' });
   if (claimed === 0) throw invalidOneTimeToken();
 }
 
 export const invalidOneTimeToken = (): DomainError =>
   new DomainError(
     'invalid_one_time_token',
-    'This token is not known, was used, or is no longer good. Ask for another.',
+    'This token is unknown, was used already, or is no longer valid. Ask for another one.',
   );

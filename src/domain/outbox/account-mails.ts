@@ -1,15 +1,15 @@
-import type { AdminDocument } from '../admin/admin.ts';
-import { emailKey } from '../admin/admin.ts';
-import type { Context } from '../context.ts';
-import type { MailDocument } from './mail.ts';
-import { postMail } from './outbox.ts';
+import type { AdminDocument } from '../admin/schema.ts';
+import { emailKey } from '../admin/schema.ts';
+import type { EnqueueContext } from './outbox.ts';
+import { enqueueMail } from './outbox.ts';
+import type { MailDocument } from './schema.ts';
 
-/** Posts the mail that asks an admin to show that the address is theirs. */
-export function postVerification(
-  context: Context,
+/** Enqueues the mail that asks an admin to confirm the address. */
+export function enqueueVerification(
+  context: EnqueueContext,
   admin: Pick<AdminDocument, '_id' | 'organization_id' | 'email' | 'email_key' | 'epoch'>,
 ): Promise<MailDocument> {
-  return postMail(context, {
+  return enqueueMail(context, {
     kind: 'verification',
     organization_id: admin.organization_id,
     admin_id: admin._id,
@@ -20,29 +20,33 @@ export function postVerification(
 }
 
 /**
- * Posts what is to be told of a change of an admin's email or password, before the change is written: none of it is
- * sent unless the change happens, and all of it is when it does, whoever carries it through.
- * @param admin as it is before
- * @param changeId what `changed_by` will be
+ * Enqueues the mails about a change of an admin's email or password, before the change is written. They are sent when
+ * the change is made, whichever instance makes it, and never otherwise.
+ * @param input.admin as the admin is before the change
+ * @param input.changeId what `changed_by` will be
  */
-export async function postChangeMails(
-  context: Context,
-  admin: AdminDocument,
-  changeId: string,
-  { email, password }: { readonly email?: string | undefined; readonly password: boolean },
+export async function enqueueChangeMails(
+  context: EnqueueContext,
+  input: {
+    readonly admin: AdminDocument;
+    readonly changeId: string;
+    readonly email?: string | undefined;
+    readonly password: boolean;
+  },
 ): Promise<MailDocument[]> {
+  const { admin, changeId, email, password } = input;
   const about = {
     organization_id: admin.organization_id,
     admin_id: admin._id,
     change: { id: changeId, version: admin.version },
   };
   const before = { to: admin.email, to_key: admin.email_key };
-  const posted: MailDocument[] = [];
+  const mails: Promise<MailDocument>[] = [];
   if (email !== undefined && emailKey(email) !== admin.email_key) {
-    const now = { to: email, to_key: emailKey(email) };
-    posted.push(await postMail(context, { ...about, ...before, kind: 'email_changed' }));
-    posted.push(await postMail(context, { ...about, ...now, kind: 'verification', epoch: admin.epoch + 1 }));
+    const after = { to: email, to_key: emailKey(email) };
+    mails.push(enqueueMail(context, { ...about, ...before, kind: 'email_changed' }));
+    mails.push(enqueueMail(context, { ...about, ...after, kind: 'verification', epoch: admin.epoch + 1 }));
   }
-  if (password) posted.push(await postMail(context, { ...about, ...before, kind: 'password_changed' }));
-  return posted;
+  if (password) mails.push(enqueueMail(context, { ...about, ...before, kind: 'password_changed' }));
+  return Promise.all(mails);
 }

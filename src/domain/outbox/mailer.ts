@@ -1,11 +1,11 @@
 import type { Message } from './schema.ts';
 
-/** Why a message was not taken. Never holds an address, a token or what the other side said. */
+/** Why a message was not taken. It never holds an address, a token or text of the other side. */
 export class MailError extends Error {
   override readonly name = 'MailError';
-  /** Trying again will not help. */
+  /** Another try will not help. */
   readonly permanent: boolean;
-  /** What the other side answered, as a number (SMTP, HTTP), where it did. */
+  /** The other side's answer as a number (SMTP, HTTP), where it gave one. */
   readonly code: number | undefined;
 
   constructor(message: string, options: { permanent: boolean; code?: number | undefined; cause?: unknown }) {
@@ -15,13 +15,13 @@ export class MailError extends Error {
   }
 }
 
-/** One address and nothing else: no list, no name, no route, nothing that could end a header's line. */
+/** Exactly one address: no list, no name, no route, and nothing that could end a header's line. */
 const ADDRESS = /^[^\s<>()[\]\\,;:"@\p{Cc}]+@[^\s<>()[\]\\,;:"@\p{Cc}]+$/u;
 
 const CONTROL = /\p{Cc}|[\u2028\u2029]/u;
 
 /**
- * What every mailer asks first: nothing that a caller typed may add a header or a recipient (RFC 5322, section 2.2).
+ * The check that every mailer makes first: no text of a caller may add a header or a recipient (RFC 5322, section 2.2).
  * @throws {MailError} permanent
  */
 export function requireSafe({ id, to, subject }: Message): void {

@@ -1,167 +1,167 @@
 /**
- * The outbox: mails wait in the master database until a mailer has taken them. Whoever posts one sends it after the
- * answer; where that instance dies, or the mailer is away, the reconciler sends it. A mail may go out twice, and is
- * tried a bounded number of times.
+ * The outbox: mails wait in the master database until a mailer has taken them. The request that enqueues a mail sends
+ * it after the answer; when that instance dies, or the mailer is away, the reconciler sends it. A mail may be sent
+ * twice, and is tried a bounded number of times.
  */
-import { isStoreError } from '../../store/port.ts';
-import type { AdminDocument } from '../admin/admin.ts';
-import type { Context } from '../context.ts';
+import type { AdminDocument } from '../admin/schema.ts';
+import type { Context, Needs } from '../context.ts';
 import { isGoodFor, newToken, tokenText } from '../one-time-token/one-time-token.ts';
-import type { OrganizationDocument } from '../organization/organization.ts';
-import { VISIBLE } from '../organization/organization.ts';
-import { persist } from '../persist.ts';
-import { sha256 } from '../secret.ts';
-import { expandForgotten } from './forgotten.ts';
-import type { MailDocument, MailKind } from './mail.ts';
-import { LIFETIME_MS } from './mail.ts';
+import type { OrganizationDocument } from '../organization/schema.ts';
+import { insertUnlessThere } from '../retry.ts';
 import { MailError } from './mailer.ts';
+import type { MailDocument, MailKind } from './schema.ts';
+import { LIFETIME_MS } from './schema.ts';
 import { toMessage } from './wording.ts';
 
-/** With a lease of 30 s, the last try is some two hours after the first. */
+/** With a lease of 30 s, the last try is about two hours after the first. */
 const MAX_ATTEMPTS = 8;
 
-/** Mails that one round of the reconciler tries, and for how long it goes on, in milliseconds. */
-const ROUND = 50;
-const ROUND_MS = 10_000;
+export type EnqueueContext = Needs<'master' | 'clock' | 'keyedHash' | 'newId' | 'settings' | 'wait'>;
 
-type About = Pick<MailDocument, 'kind' | 'to' | 'to_key'> &
+/** What sending needs of the context. */
+export type SendContext = EnqueueContext & Needs<'mailer' | 'log'>;
+
+type NewMail = Pick<MailDocument, 'kind' | 'to' | 'to_key'> &
   Partial<Pick<MailDocument, '_id' | 'organization_id' | 'admin_id' | 'invitation' | 'change' | 'organization_key'>> & {
     /** For a kind that brings a token: the admin's epoch for which it is good, or null. */
     readonly epoch?: number | null;
   };
 
 /**
- * Writes a mail to be sent: by {@link sendSoon} when what it is about is done, else by the reconciler. Of those with
- * the same id, the first one stays.
+ * Writes a mail to be sent: by {@link sendInBackground} when the thing it is about is done, else by the reconciler. Of
+ * several with the same id, the first one stays.
  */
-export async function postMail(context: Context, { epoch, ...about }: About): Promise<MailDocument> {
+export async function enqueueMail(context: EnqueueContext, { epoch, ...fields }: NewMail): Promise<MailDocument> {
   const now = context.clock();
   const after = (ms: number) => new Date(now.getTime() + ms);
-  const id = about._id ?? context.newId();
+  const id = fields._id ?? context.newId();
   const mail: MailDocument = {
     organization_id: null,
     admin_id: null,
     invitation: null,
     change: null,
     organization_key: null,
-    ...about,
+    ...fields,
     _id: id,
     token: epoch === undefined ? null : await newToken(context, id, epoch),
     attempts: 0,
     due_at: after(context.settings.leaseMs),
     created_at: now,
-    expires_at: after(LIFETIME_MS[about.kind]),
+    expires_at: after(LIFETIME_MS[fields.kind]),
   };
-  try {
-    await persist(() => context.master.mails.insertOne(mail));
-  } catch (error) {
-    if (!isStoreError(error, 'DuplicateKey')) throw error;
-  }
+  await insertUnlessThere(context, () => context.master.mails.insertOne(mail));
   return mail;
 }
 
-/** Takes back mails about a change that was refused. */
-export async function unpostMails(context: Context, mails: readonly MailDocument[]): Promise<void> {
-  if (mails.length === 0) return;
-  await context.master.mails.deleteMany({ _id: { $in: mails.map(({ _id }) => _id) } });
+/** Removes mails about a change that was refused. */
+export async function cancelMails({ master }: Needs<'master'>, mails: readonly MailDocument[]): Promise<void> {
+  if (mails.length > 0) await master.mails.deleteMany({ _id: { $in: mails.map(({ _id }) => _id) } });
 }
 
-/** Sends mails after the answer. What fails is tried again by the reconciler. */
-export function sendSoon(context: Context, mails: readonly MailDocument[]): void {
+/** Enqueues the mails that a request for a new password leads to. */
+export type ExpandResetRequest = (context: SendContext, request: MailDocument) => Promise<readonly MailDocument[]>;
+
+/**
+ * Sends mails after the answer. The reconciler tries failed ones again.
+ * @param expandResetRequest for requests for a new password: see admin/forgot-password.ts
+ */
+export function sendInBackground(
+  context: Needs<'runInBackground'>,
+  mails: readonly MailDocument[],
+  expandResetRequest: ExpandResetRequest = async () => [],
+): void {
   if (mails.length === 0) return;
-  void context.later(async () => {
-    for (const mail of mails) await trySend(context, mail);
+  void context.runInBackground(async (background: Context) => {
+    for (const mail of mails) await sendDueMail(background, mail, expandResetRequest);
   });
 }
 
-/** Sends what was left unsent, until the mailer fails: then the rest would fail too. */
-export async function sendDueMails(context: Context): Promise<void> {
-  const { mails } = context.master;
-  const start = context.clock().getTime();
-  const due = await mails.find({ due_at: { $lt: context.clock() } }, { sort: { due_at: 1 }, limit: ROUND });
-  for (const mail of due) {
-    if (context.clock().getTime() - start > ROUND_MS) return;
-    try {
-      if ((await trySend(context, mail)) === 'mailer_away') return;
-    } catch (error) {
-      context.log('warn', 'mail.left', { mail_id: mail._id, error });
-    }
-  }
-}
+/** `mailer_away`: the mailer takes no mails now, so further ones need not be tried. */
+export type SendResult = 'settled' | 'postponed' | 'mailer_away';
 
-type Outcome = 'settled' | 'postponed' | 'mailer_away';
-
-/** One try, by one instance: whoever moves the time that it is due has the mail until then. */
-async function trySend(context: Context, { _id, due_at }: MailDocument): Promise<Outcome> {
-  const { mails } = context.master;
-  const seen = await mails.findOne({ _id, due_at });
-  if (seen === undefined || due_at === null) return 'settled';
-  const wait = context.settings.leaseMs * 2 ** seen.attempts;
-  const mail = await mails.findOneAndUpdate(
-    { _id, due_at },
-    { $set: { due_at: new Date(context.clock().getTime() + wait) }, $inc: { attempts: 1 } },
-  );
+/**
+ * Tries to send a mail once. The instance that moves `due_at` has the mail until then; the others do nothing.
+ * @param mail as it was last read
+ */
+export async function sendDueMail(
+  context: SendContext,
+  { _id, due_at, attempts }: MailDocument,
+  expandResetRequest: ExpandResetRequest,
+): Promise<SendResult> {
+  const { mails, organizations, admins } = context.master;
+  if (due_at === null) return 'settled';
+  const next = new Date(context.clock().getTime() + context.settings.leaseMs * 2 ** attempts);
+  const mail = await mails.findOneAndUpdate({ _id, due_at }, { $set: { due_at: next }, $inc: { attempts: 1 } });
   if (mail === undefined) return 'settled';
-  const overdue = mail.attempts > MAX_ATTEMPTS || mail.expires_at <= context.clock();
-  if (overdue) return giveUp(context, mail, undefined);
+  if (mail.attempts > MAX_ATTEMPTS || mail.expires_at <= context.clock()) return giveUp(context, mail, undefined);
   const { kind } = mail;
   if (kind === 'password_forgotten') {
-    const resets = await expandForgotten(context, mail);
+    const resets = await expandResetRequest(context, mail);
     await mails.deleteOne({ _id });
-    for (const reset of resets) await trySend(context, reset);
+    for (const reset of resets) await sendDueMail(context, reset, expandResetRequest);
     return 'settled';
   }
-
-  const organization = await context.master.organizations.findOne({ _id: mail.organization_id });
-  const admin = await context.master.admins.findOne({ _id: mail.admin_id ?? '' });
-  switch (fate(mail, organization, admin)) {
+  const [organization, admin] = await Promise.all([
+    organizations.findOne({ _id: mail.organization_id }),
+    mail.admin_id === null ? undefined : admins.findOne({ _id: mail.admin_id }),
+  ]);
+  switch (await deliveryDecision(context, mail, organization, admin)) {
     case 'wait':
       return 'postponed';
     case 'drop':
       await mails.deleteOne({ _id });
       return 'settled';
     case 'send':
-      return hand(context, mail, kind, organization?.name ?? '');
+      return deliver(context, mail, kind, organization?.name ?? '');
   }
 }
 
-/** Whether what the mail is about has happened, may yet happen, or did not. */
-function fate(
-  { change, token, invitation, ...mail }: MailDocument,
+/** Whether the thing that a mail is about has happened, may still happen, or will not. */
+export async function deliveryDecision(
+  context: Needs<'master'>,
+  mail: MailDocument,
   organization: OrganizationDocument | undefined,
   admin: AdminDocument | undefined,
-): 'send' | 'wait' | 'drop' {
+): Promise<'send' | 'wait' | 'drop'> {
   if (organization === undefined) return 'drop';
-  if (!VISIBLE.includes(organization.status)) return 'wait';
-  if (invitation !== null) return 'send';
+  if (organization.status === 'creating') return 'wait';
+  if (organization.status !== 'active') return 'drop';
+  if (mail.invitation !== null) return 'send';
   if (admin === undefined) return 'drop';
-  if (change !== null && admin.changed_by !== change.id) {
-    if (admin.version <= change.version) return 'wait';
-    if (admin.version === change.version + 1) return 'drop';
-    // Others have changed the admin since: only what the admin has now can be told.
-    if (mail.kind === 'email_changed' && mail.to_key === admin.email_key) return 'drop';
+  if (mail.change !== null && !(await isMade(context, mail.change.id, admin))) {
+    return admin.version <= mail.change.version ? 'wait' : 'drop';
   }
-  return token === null || isGoodFor({ ...mail, change, token, invitation }, admin) ? 'send' : 'drop';
+  // The address may be the admin's again.
+  if (mail.kind === 'email_changed' && mail.to_key === admin.email_key) return 'drop';
+  return mail.token === null || isGoodFor(mail, admin) ? 'send' : 'drop';
 }
 
-async function hand(
-  context: Context,
+/** Whether a change of an admin was made: its note is with the admin until the audit log has it, and there for good. */
+async function isMade({ master }: Needs<'master'>, changeId: string, admin: AdminDocument): Promise<boolean> {
+  if (admin.changed_by === changeId) return true;
+  if (admin.audit_pending?.notes.some(({ event_id }) => event_id === changeId)) return true;
+  return (await master.audit.count({ event_id: changeId }, { limit: 1 })) > 0;
+}
+
+async function deliver(
+  context: SendContext,
   mail: MailDocument,
   kind: Exclude<MailKind, 'password_forgotten'>,
   organization: string,
-): Promise<Outcome> {
+): Promise<SendResult> {
   const { mails } = context.master;
   const { _id, token } = mail;
-  const text = token === null ? '' : tokenText(context, mail, token);
+  let text = '';
   if (token !== null) {
+    const current = await tokenText(context, mail, token);
+    text = current.text;
     // After the service's key was changed, the secret is another one.
-    const hash = await sha256(text.slice(text.indexOf('.') + 1));
-    if (hash !== token.hash) await mails.updateOne({ _id }, { $set: { 'token.hash': hash } });
+    if (current.hash !== token.hash) await mails.updateOne({ _id }, { $set: { 'token.hash': current.hash } });
   }
   try {
-    await context.mailer.send(
-      toMessage(mail, kind, { organization, token: text, publicUrl: context.settings.publicUrl }),
-    );
+    const { publicUrl } = context.settings;
+    const delivery = await context.mailer.send(toMessage(mail, kind, { organization, token: text, publicUrl }));
+    context.log('info', `mail.${delivery}`, { mail_id: _id, kind });
   } catch (error) {
     if (!(error instanceof MailError)) throw error;
     if (error.permanent) return giveUp(context, mail, error);
@@ -170,11 +170,14 @@ async function hand(
   }
   if (token === null) await mails.deleteOne({ _id });
   else await mails.updateOne({ _id }, { $set: { due_at: null } });
-  context.log('info', 'mail.sent', { mail_id: _id, kind });
   return 'settled';
 }
 
-async function giveUp(context: Context, { _id, kind }: MailDocument, error: MailError | undefined): Promise<Outcome> {
+async function giveUp(
+  context: SendContext,
+  { _id, kind }: MailDocument,
+  error: MailError | undefined,
+): Promise<SendResult> {
   context.log('error', 'mail.given_up', { mail_id: _id, kind, ...(error !== undefined && { error }) });
   await context.master.mails.deleteOne({ _id });
   return 'settled';

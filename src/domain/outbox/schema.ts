@@ -2,21 +2,21 @@ import type { Index } from '../../store/port.ts';
 import type { Role } from '../roles.ts';
 
 export type MailKind =
-  /** Asks the receiver to show that the address is theirs. Brings a one-time token. */
+  /** Asks the receiver to confirm the address. Brings a one-time token. */
   | 'verification'
   /** Lets the receiver choose another password. Brings a one-time token. */
   | 'password_reset'
   /** Asks the receiver to become an admin. Brings a one-time token. */
   | 'invitation'
-  /** Tells the address from before that it is not the account's any more. */
+  /** Tells the old address that the account has another one now. */
   | 'email_changed'
   | 'password_changed'
-  /** No mail yet: somebody gave an address for a reset. Whose it is, is found out after the answer. */
+  /** No mail: a request for a new password. The accounts of the address are looked for after the answer. */
   | 'password_forgotten';
 
 /**
  * A mail to be sent, and the one-time token that it brings: one document, so that neither is ever without the other.
- * It is written before, or with, what it is about, and removed when it was sent, or when its token was used.
+ * It is written before the thing it is about, and removed when it was sent, or when its token was used.
  */
 export type MailDocument = {
   readonly _id: string;
@@ -29,7 +29,7 @@ export type MailDocument = {
   /** The address in lower case. */
   readonly to_key: string;
   readonly token: {
-    /** What the secret is made of, together with a key that only the service has. */
+    /** The secret is derived from this and a key that only the service has. */
     readonly salt: string;
     /** SHA-256 of the secret, in hex. The secret itself is nowhere. */
     readonly hash: string;
@@ -37,7 +37,7 @@ export type MailDocument = {
     readonly admin_epoch: number | null;
   } | null;
   readonly invitation: { readonly role: Role; readonly invited_by: string } | null;
-  /** The change of the admin that it tells of: without that it is not sent. */
+  /** The change of the admin that it tells of: it is sent only when that was made. */
   readonly change: { readonly id: string; readonly version: number } | null;
   /** For `password_forgotten`: the organization that was named, by its key. */
   readonly organization_key: string | null;
@@ -45,7 +45,7 @@ export type MailDocument = {
   /** When it is tried next; null when it was sent, and is kept for its token. */
   readonly due_at: Date | null;
   readonly created_at: Date;
-  /** When it is no use any more, and its token no longer good. */
+  /** When it is no longer of use, and its token is no longer good. */
   readonly expires_at: Date;
 };
 
@@ -68,9 +68,9 @@ export const LIFETIME_MS: Readonly<Record<MailKind, number>> = {
   password_forgotten: 60 * MINUTE,
 };
 
-/** A mail as every mailer takes it. Who it is from is the mailer's affair. */
+/** A mail as every mailer takes it. The mailer adds the sender. */
 export type Message = {
-  /** The same when it is sent again: receivers and providers may tell a repetition by it. */
+  /** The same when it is sent again: receivers and providers may recognize a repetition by it. */
   readonly id: string;
   readonly to: string;
   readonly subject: string;
@@ -78,11 +78,18 @@ export type Message = {
   readonly html: string;
 };
 
+/**
+ * `sent`: the next server in line has taken the message. `kept`: it was written to a directory, for development.
+ * `dropped`: no mail is configured, and the message went nowhere.
+ */
+export type Delivery = 'sent' | 'kept' | 'dropped';
+
 /** The port for mail. */
 export type Mailer = {
   /**
-   * Hands one message over; resolves when the next one in line has taken it.
+   * Hands one message over.
+   * @returns where it went
    * @throws {MailError} and nothing else: see mailer.ts
    */
-  send(message: Message): Promise<void>;
+  send(message: Message): Promise<Delivery>;
 };

@@ -1,11 +1,10 @@
-import type { MailDocument, MailKind } from './mail.ts';
-import type { Message } from './mailer.ts';
+import type { MailDocument, MailKind, Message } from './schema.ts';
 
-/** What a mail asks its receiver to do with its one-time token. */
+/** The thing that a mail's one-time token is for. */
 type Request = {
   /** The page of the front end at PUBLIC_URL that does it. */
   readonly page: string;
-  /** The call of the service that the page makes; and what to send where there is no page. */
+  /** The call of the service that the page makes. Where there is no page, the mail names the call. */
   readonly call: string;
   readonly body: (token: string) => string;
 };
@@ -23,7 +22,7 @@ const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording
     subject: (organization) => `Confirm your email address for ${organization}`,
     paragraphs: (organization) => [
       `This address was given for an admin of the organization "${organization}".`,
-      'Please confirm that it is yours. If you know nothing of it, leave this mail alone: nothing will happen.',
+      'Please confirm that it is yours. If you did not expect this mail, ignore it: nothing will happen.',
     ],
     request: {
       page: '/verify-email',
@@ -35,8 +34,8 @@ const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording
     subject: (organization) => `Choose a new password for ${organization}`,
     paragraphs: (organization) => [
       `Somebody, hopefully you, forgot the password of an admin of the organization "${organization}".`,
-      'You can choose a new one within the next hour, once. It ends every sign-in so far.',
-      'If it was not you, leave this mail alone: your password stays as it is.',
+      'You can choose a new one once, within the next hour. That ends every sign-in so far.',
+      'If it was not you, ignore this mail: your password stays as it is.',
     ],
     request: { page: '/reset-password', call: 'POST /admin/password/reset', body: WITH_PASSWORD },
   },
@@ -44,7 +43,7 @@ const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording
     subject: (organization) => `You are invited to ${organization}`,
     paragraphs: (organization, { invitation }) => [
       `You are invited to the organization "${organization}", as ${invitation?.role ?? 'viewer'}.`,
-      'The invitation is good for seven days, once. If you know nothing of it, leave this mail alone.',
+      'The invitation is valid for seven days, once. If you did not expect it, ignore this mail.',
     ],
     request: { page: '/accept-invite', call: 'POST /admin/accept-invite', body: WITH_PASSWORD },
   },
@@ -52,7 +51,7 @@ const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording
     subject: (organization) => `Your email address for ${organization} was changed`,
     paragraphs: (organization) => [
       `Your account as an admin of the organization "${organization}" has another email address now. This one can no longer sign in.`,
-      'If it was not you, tell another owner of the organization, or whoever runs this service, at once.',
+      'If it was not you, tell another owner of the organization, or the operator of this service, at once.',
     ],
   },
   password_changed: {
@@ -66,8 +65,8 @@ const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording
 
 /**
  * The mail as it is sent.
- * @param token the one-time token, for those that bring one
- * @param publicUrl where the front end is; without one the mail says which call to make
+ * @param token the one-time token, for a kind that brings one
+ * @param publicUrl where the front end is; without one the mail names the call to make
  */
 export function toMessage(
   mail: MailDocument,
@@ -79,7 +78,7 @@ export function toMessage(
   const text = [...said];
   const html = said.map((paragraph) => `<p>${escapeHtml(paragraph)}</p>`);
   if (request !== undefined && publicUrl !== undefined) {
-    // In the fragment: it is sent to no server, and so is in no log and no Referer of anybody's.
+    // The fragment of a link is sent to no server: the token is in no log and in no Referer.
     const link = `${publicUrl}${request.page}#token=${token}`;
     text.push(link);
     html.push(`<p><a href="${escapeHtml(link)}">${escapeHtml(link)}</a></p>`);

@@ -1,16 +1,16 @@
 import ipaddr from 'ipaddr.js';
 
-/** The bits of an address that one subscriber can be told apart by, and those that a neighbourhood shares. */
+/** The leading bits that identify one subscriber, and those that identify a block of neighbours. */
 const SUBSCRIBER_BITS = { ipv4: 32, ipv6: 64 } as const;
 const BLOCK_BITS = { ipv4: 24, ipv6: 64 } as const;
 
-/** Whose address it is: itself in IPv4, its /64 in IPv6, of which one machine may use any at any time (RFC 8981). */
+/** The subscriber of an address: the address itself in IPv4, its /64 in IPv6 (one machine may use any of it, RFC 8981). */
 export const subscriberOf = (address: string): string => network(address, SUBSCRIBER_BITS);
 
-/** The block that it is in: /24 in IPv4, /64 in IPv6. */
+/** The block of an address: its /24 in IPv4, its /64 in IPv6. */
 export const blockOf = (address: string): string => network(address, BLOCK_BITS);
 
-/** Those who come by no address of the Internet share what they are called by. */
+/** Text that is no Internet address stands for itself. */
 function network(address: string, bits: { readonly ipv4: number; readonly ipv6: number }): string {
   if (!ipaddr.isValid(address)) return address;
   const parsed = ipaddr.process(address);

@@ -1,20 +1,26 @@
-import type { Context } from '../context.ts';
+import type { Needs } from '../context.ts';
 import { subscriberOf } from './address.ts';
-import type { Limit } from './budget.ts';
-import { draw, tooManyRequests } from './budget.ts';
+import type { BudgetContext } from './budget.ts';
+import { consume, tooManyRequests } from './budget.ts';
+import type { LimitedAction } from './schema.ts';
 
-/** What anyone may do only so often from one address. */
-export type Errand = 'create' | 'mail' | 'refresh';
+/** The names that clients see in RateLimit headers. */
+const BUDGET_NAMES: Readonly<Record<LimitedAction, string>> = {
+  create: 'create',
+  mail: 'mail',
+  refresh: 'refresh',
+  loginAddress: 'login-address',
+};
 
 /**
- * Draws on the budget that the caller's address has for an errand. The service's own work (no address) is not counted.
- * @throws {DomainError} too_many_requests
+ * Consumes one attempt of the budget that the caller's address has for an action. The service's own work, which has no
+ * address, is not counted.
+ * @throws {DomainError} too_many_requests, busy
  */
-export async function takeFrom(context: Context, errand: Errand): Promise<void> {
+export async function limitByAddress(context: BudgetContext & Needs<'settings'>, action: LimitedAction): Promise<void> {
   const { address } = context.request;
   if (address === null) return;
-  const drawn = await draw(context, { name: errand, owner: subscriberOf(address), limit: limitOf(context, errand) });
-  if (!drawn.granted) throw tooManyRequests(drawn.seconds);
+  const budget = { name: BUDGET_NAMES[action], owner: subscriberOf(address), limit: context.settings.limits[action] };
+  const consumed = await consume(context, budget);
+  if (!consumed.granted) throw tooManyRequests(consumed.seconds);
 }
-
-const limitOf = ({ settings }: Context, errand: Errand): Limit | null => settings.limits[errand];

@@ -16,17 +16,17 @@ export type Remaining = {
 export type BudgetDocument = {
   readonly _id: string;
   readonly used: number;
-  /** How many windows before this one, each right after the other, were used up. */
-  readonly strikes: number;
+  /** How many windows in a row were used up before this one. */
+  readonly backoff_level: number;
   readonly ends_at: Date;
-  /** When the strikes are forgotten. */
+  /** When the level is forgotten. */
   readonly expires_at: Date;
 };
 
 export const BUDGET_INDEXES: readonly Index[] = [{ name: 'expires_at', key: { expires_at: 1 }, expireAfterSeconds: 0 }];
 
 /** What a caller's address may do only a limited number of times. */
-export type LimitedAction = 'create' | 'mail' | 'refresh';
+export type LimitedAction = 'loginAddress' | 'create' | 'mail' | 'refresh';
 
 /** The configured limits; null: there is none. */
-export type Limits = Readonly<Record<'loginAddress' | 'loginAccount' | LimitedAction, Limit | null>>;
+export type Limits = Readonly<Record<'loginAccount' | LimitedAction, Limit | null>>;

@@ -1,35 +1,60 @@
-import { dueWith, settleDue } from '../audit/due.ts';
-import { noteOf } from '../audit/event.ts';
+import { updateAdmin } from '../admin/credentials.ts';
+import { auditNote } from '../audit/note.ts';
+import type { Recording } from '../audit/record.ts';
 import { record } from '../audit/record.ts';
-import type { Context } from '../context.ts';
-import { persist } from '../persist.ts';
-import type { Principal } from './authenticate.ts';
+import type { Needs } from '../context.ts';
+import { retryOnUnknownOutcome } from '../retry.ts';
 import { hashesOf, parseRefreshToken } from './refresh-token.ts';
+import type { Principal } from './schema.ts';
 
-/** Ends the session of a refresh token. The same for one that is not known: there is nothing left to end. */
-export async function logOut(context: Context, refreshToken: string): Promise<void> {
-  const token = parseRefreshToken(refreshToken);
+/** Ends the session of a refresh token. Does nothing for a token that is not known: its session has ended already. */
+export async function logOut(
+  context: Recording & Needs<'request'>,
+  input: { readonly refresh_token: string },
+): Promise<void> {
+  const { sessions, organizations } = context.master;
+  const token = parseRefreshToken(input.refresh_token);
   if (token === undefined) return;
   const { family_hash } = await hashesOf(token);
   const own = { _id: token.sessionId, family_hash };
-  const session = await context.master.sessions.findOne(own);
+  const session = await sessions.findOne(own);
   if (session === undefined) return;
-  const { organization_id, admin_id } = session;
-  const note = noteOf(context, 'session.signed_out', { actor: admin_id, target: token.sessionId });
-  await record(context, organization_id, `${token.sessionId}:${family_hash}:signed_out`, note);
-  await persist(() => context.master.sessions.deleteOne(own));
+  const organization = await organizations.findOne({ _id: session.organization_id });
+  if (organization !== undefined) {
+    const note = await auditNote(context, organization, {
+      event_id: `${session._id}:${family_hash}:signed_out`,
+      action: 'session.signed_out',
+      actor: session.admin_id,
+      target: session._id,
+    });
+    await record(context, note);
+  }
+  await retryOnUnknownOutcome(context, () => sessions.deleteOne(own));
 }
 
-/** Ends every session of the principal, this one too, with all their tokens: the admin's epoch rises. */
-export async function logOutEverywhere(context: Context, { admin, claims }: Principal): Promise<void> {
-  const { admins, sessions } = context.master;
-  const { _id, epoch } = admin;
-  const note = noteOf(context, 'session.signed_out_everywhere', { actor: _id, target: _id });
-  const due = dueWith({ [context.newId()]: note });
-  // Where it has risen since, it was raised after this was asked for, and all of them have ended.
-  await persist(() =>
-    admins.updateOne({ _id, epoch }, { $set: { updated_at: context.clock(), ...due }, $inc: { epoch: 1, version: 1 } }),
+/**
+ * Ends every session of the principal, the present one included, with all their tokens: the admin's epoch rises.
+ * @throws {DomainError} conflict when others change the admin all the time
+ */
+export async function logOutEverywhere(
+  context: Recording & Needs<'request' | 'newId'>,
+  { principal }: { readonly principal: Principal },
+): Promise<void> {
+  const { admin, organization, claims } = principal;
+  const note = await auditNote(context, organization, {
+    event_id: context.newId(),
+    action: 'session.signed_out_everywhere',
+    actor: admin._id,
+    target: admin._id,
+  });
+  await updateAdmin(context, admin, {
+    // Where the epoch has risen since, all these sessions have ended already.
+    isNeeded: (current) => current.epoch === admin.epoch,
+    set: {},
+    raiseEpoch: true,
+    audit: note,
+  });
+  await retryOnUnknownOutcome(context, () =>
+    context.master.sessions.deleteMany({ admin_id: admin._id, epoch: { $lte: claims.epoch } }),
   );
-  await settleDue(context, _id);
-  await persist(() => sessions.deleteMany({ admin_id: _id, epoch: { $lte: claims.epoch } }));
 }

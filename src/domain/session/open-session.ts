@@ -1,72 +1,52 @@
-import type { Context } from '../context.ts';
-import { persist } from '../persist.ts';
+import type { Needs } from '../context.ts';
 import { formatRefreshToken, hashesOf, newFamily } from './refresh-token.ts';
-import type { SessionDocument, SignedIn, Tokens } from './session.ts';
-import { currentEpoch, issueTokens } from './session.ts';
+import type { SessionDocument } from './schema.ts';
+import type { SignedIn, Tokens } from './tokens.ts';
+import { currentEpoch, issueAccessToken } from './tokens.ts';
 
-/** Sessions that an admin may have at once: a further sign-in ends the one that was not used for longest. */
+/** The sessions that an admin has at most: a further sign-in ends the one that was unused for the longest time. */
 const MAX_SESSIONS = 50;
 
-/** How many sessions over the bound one sign-in ends, when many came at once. */
+/** How many sessions over the bound one sign-in ends: several sign-ins at once may pass the bound together. */
 const EXCESS = 50;
 
-/** Opens a session for an admin who gave the password at `signedInAt`, and issues its first tokens. */
-export async function openSession(context: Context, signedIn: SignedIn, signedInAt: Date): Promise<Tokens> {
+/** Opens a session for an admin who has just given the password, and issues its first tokens. */
+export async function openSession(
+  context: Needs<'master' | 'clock' | 'newId' | 'request' | 'settings' | 'tokens'>,
+  signedIn: SignedIn,
+): Promise<Tokens> {
   const now = context.clock();
   const token = newFamily(context.newId());
+  const { organization, admin } = signedIn;
   const session: SessionDocument = {
     _id: token.sessionId,
-    organization_id: signedIn.organization._id,
-    admin_id: signedIn.admin._id,
+    organization_id: organization._id,
+    admin_id: admin._id,
     ...(await hashesOf(token)),
     epoch: currentEpoch(signedIn),
     address: context.request.address,
     device: context.request.device,
-    signed_in_at: signedInAt,
+    signed_in_at: now,
     last_used_at: now,
     expires_at: new Date(now.getTime() + context.settings.sessionSeconds.absolute * 1000),
   };
-  await context.master.sessions.insertOne(session);
-  await endExcessSessions(context, signedIn.admin._id);
-  return issueTokens(context, signedIn, session, formatRefreshToken(token));
+  await Promise.all([context.master.sessions.insertOne(session), endExcessSessions(context, session)]);
+  const issued = await issueAccessToken(context, { ...signedIn, sessionId: session._id, signedInAt: now });
+  return { ...issued, refresh_token: formatRefreshToken(token) };
 }
 
-/**
- * Carries a session over a change that ended its tokens: the same session with a family of tokens of its own. What was
- * issued before is worth nothing, and presenting it ends nothing. The admin's other sessions have ended. Where another
- * change has ended this one meanwhile, so are the tokens that come of it.
- */
-export async function renewSession(
-  context: Context,
-  signedIn: SignedIn,
-  sessionId: string,
-  signedInAt: Date,
-): Promise<Tokens> {
-  const { sessions } = context.master;
-  const token = newFamily(sessionId);
-  const changes = {
-    ...(await hashesOf(token)),
-    epoch: currentEpoch(signedIn),
-    signed_in_at: signedInAt,
-    last_used_at: context.clock(),
-  };
-  const own = { admin_id: signedIn.admin._id, organization_id: signedIn.organization._id };
-  const notLater = { epoch: { $lte: changes.epoch } };
-  await persist(() => sessions.updateOne({ _id: sessionId, ...own, ...notLater }, { $set: changes }));
-  await sessions.deleteMany({ ...own, epoch: { $lt: changes.epoch } });
-  return issueTokens(context, signedIn, { _id: sessionId, signed_in_at: signedInAt }, formatRefreshToken(token));
-}
-
-async function endExcessSessions({ master: { sessions } }: Context, adminId: string): Promise<void> {
-  const own = { admin_id: adminId };
-  const found = await sessions.find(own, {
+/** Leaves room for a new session, which is not counted, whether it is inserted already or not. */
+async function endExcessSessions({ master }: Needs<'master'>, { _id, admin_id }: SessionDocument): Promise<void> {
+  const { sessions } = master;
+  const others = { admin_id, _id: { $ne: _id } };
+  const found = await sessions.find(others, {
     sort: { last_used_at: -1, _id: -1 },
-    limit: MAX_SESSIONS + EXCESS,
+    limit: MAX_SESSIONS - 1 + EXCESS,
     projection: { last_used_at: 1 },
   });
-  const excess = found.slice(MAX_SESSIONS);
+  const excess = found.slice(MAX_SESSIONS - 1);
   if (excess[0] === undefined) return;
-  // One that was used since it was found is not the oldest any more.
+  // A session that was used since it was found is not the oldest any more.
   const unused = { last_used_at: { $lte: excess[0].last_used_at } };
-  await sessions.deleteMany({ ...own, ...unused, _id: { $in: excess.map(({ _id }) => _id) } });
+  await sessions.deleteMany({ admin_id, ...unused, _id: { $in: excess.map((session) => session._id) } });
 }

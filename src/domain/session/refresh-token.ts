@@ -1,8 +1,8 @@
 import { randomHex, sha256 } from '../secret.ts';
 
 /**
- * Refresh tokens: `<session id>.<family>.<secret>`. The family is the same in all of a session's tokens, the secret
- * is good once. Both are random, and only their hashes are kept.
+ * A refresh token: `<session id>.<family>.<secret>`. The family is the same in all tokens of a session; the secret is
+ * good once. Both are random, and the store has only their hashes.
  */
 export type RefreshToken = { readonly sessionId: string; readonly family: string; readonly secret: string };
 
@@ -17,13 +17,13 @@ export const newFamily = (sessionId: string): RefreshToken => ({
   secret: randomHex(SECRET_BYTES),
 });
 
-/** The token that takes the place of this one. */
+/** The token that replaces this one. */
 export const successorOf = (token: RefreshToken): RefreshToken => ({ ...token, secret: randomHex(SECRET_BYTES) });
 
 export const formatRefreshToken = ({ sessionId, family, secret }: RefreshToken): string =>
   `${sessionId}.${family}.${secret}`;
 
-/** The parts of what a caller presents, or undefined when it has not the form of a refresh token. */
+/** The parts of a refresh token, or undefined for a text that does not have its form. */
 export function parseRefreshToken(text: string): RefreshToken | undefined {
   const [, sessionId, family, secret] = FORM.exec(text) ?? [];
   return sessionId !== undefined && family !== undefined && secret !== undefined
@@ -31,7 +31,7 @@ export function parseRefreshToken(text: string): RefreshToken | undefined {
     : undefined;
 }
 
-/** What is kept of a token. A fast hash is enough: each part has at least 128 bits of its own. */
+/** The hashes that the store keeps. A fast hash is enough: each part has at least 128 random bits. */
 export async function hashesOf({
   family,
   secret,

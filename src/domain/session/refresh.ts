@@ -1,57 +1,74 @@
-import { noteOf } from '../audit/event.ts';
+import { auditNote } from '../audit/note.ts';
+import type { Recording } from '../audit/record.ts';
 import { record } from '../audit/record.ts';
-import type { Context } from '../context.ts';
-import { VISIBLE } from '../organization/organization.ts';
-import { persist } from '../persist.ts';
-import { invalidToken } from './authenticate.ts';
+import type { Needs } from '../context.ts';
+import type { OrganizationDocument } from '../organization/schema.ts';
+import { retryOnUnknownOutcome } from '../retry.ts';
 import { formatRefreshToken, hashesOf, parseRefreshToken, successorOf } from './refresh-token.ts';
-import type { SessionDocument, Tokens } from './session.ts';
-import { currentEpoch, isInForce, issueTokens } from './session.ts';
+import type { SessionDocument } from './schema.ts';
+import type { Tokens } from './tokens.ts';
+import { currentEpoch, invalidToken, isInForce, issueAccessToken } from './tokens.ts';
 
 /**
- * Trades a refresh token for fresh tokens. Each is good once: presenting a spent one means that two parties hold the
- * session, and ends it (RFC 9700, section 4.14.2). There is no grace for one that was spent a moment ago: a thief who
- * comes first would keep the session unnoticed. A token that never was one of the session's ends nothing.
+ * Replaces a refresh token by fresh tokens. Each refresh token is good once: when a used one is presented, two parties
+ * hold the session, and it ends (RFC 9700, section 4.14.2). There is no period of grace: a thief who comes first would
+ * keep the session unnoticed. A token that never belonged to the session ends nothing.
  * @throws {DomainError} invalid_token
  */
-export async function refreshSession(context: Context, refreshToken: string): Promise<Tokens> {
+export async function refreshSession(
+  context: Recording & Needs<'settings' | 'tokens' | 'request'>,
+  input: { readonly refresh_token: string },
+): Promise<Tokens> {
   const { sessions, organizations, admins } = context.master;
-  const token = parseRefreshToken(refreshToken);
+  const token = parseRefreshToken(input.refresh_token);
   if (token === undefined) throw invalidToken();
   const { family_hash, secret_hash } = await hashesOf(token);
   const session = await sessions.findOne({ _id: token.sessionId, family_hash });
   if (session === undefined) throw invalidToken();
 
+  const { organization_id } = session;
   const [organization, admin] = await Promise.all([
-    organizations.findOne({ _id: session.organization_id }),
-    admins.findOne({ _id: session.admin_id, organization_id: session.organization_id }),
+    organizations.findOne({ _id: organization_id, status: 'active' }),
+    admins.findOne({ _id: session.admin_id, organization_id }),
   ]);
-  if (organization === undefined || admin === undefined || !VISIBLE.includes(organization.status)) throw invalidToken();
+  if (organization === undefined || admin === undefined) throw invalidToken();
   const signedIn = { organization, admin };
   if (session.epoch !== currentEpoch(signedIn) || !isInForce(context, session)) throw invalidToken();
 
   const next = successorOf(token);
   const { secret_hash: next_hash } = await hashesOf(next);
   const { address, device } = context.request;
-  const { matched } = await persist(() =>
+  const { matched } = await retryOnUnknownOutcome(context, () =>
     sessions.updateOne(
-      // Also as an earlier try of this very write left it.
+      // The next hash matches when an earlier try of this same write was done, and its reply was lost.
       { _id: session._id, family_hash, secret_hash: { $in: [secret_hash, next_hash] } },
       { $set: { secret_hash: next_hash, last_used_at: context.clock(), address, device } },
     ),
   );
   if (matched === 0) {
-    await endReused(context, session);
+    await endReused(context, organization, session);
     throw invalidToken();
   }
-  return issueTokens(context, signedIn, session, formatRefreshToken(next));
+  const { signed_in_at: signedInAt } = session;
+  const issued = await issueAccessToken(context, { ...signedIn, sessionId: session._id, signedInAt });
+  return { ...issued, refresh_token: formatRefreshToken(next) };
 }
 
-/** Ends a session of which a spent token was presented. One that was renewed meanwhile has other tokens, and goes on. */
-async function endReused(context: Context, session: SessionDocument): Promise<void> {
-  const { _id, family_hash, organization_id } = session;
-  const note = noteOf(context, 'session.refresh_reused', { actor: 'anonymous', target: _id });
-  await record(context, organization_id, `${_id}:${family_hash}:reused`, note, { outcome: 'failure', count: 1 });
-  const ended = await persist(() => context.master.sessions.deleteOne({ _id, family_hash }));
-  if (ended === 1) context.log('warn', 'session.refresh_reused', { request_id: context.request.id, organization_id });
+/** Ends a session of which a used refresh token was presented. */
+async function endReused(
+  context: Recording & Needs<'request'>,
+  organization: OrganizationDocument,
+  { _id, family_hash }: SessionDocument,
+): Promise<void> {
+  const note = await auditNote(context, organization, {
+    event_id: `${_id}:${family_hash}:reused`,
+    action: 'session.refresh_reused',
+    actor: 'anonymous',
+    target: _id,
+    outcome: 'failure',
+  });
+  await record(context, note);
+  const ended = await retryOnUnknownOutcome(context, () => context.master.sessions.deleteOne({ _id, family_hash }));
+  if (ended === 0) return;
+  context.log('warn', 'session.refresh_reused', { request_id: context.request.id, organization_id: organization._id });
 }

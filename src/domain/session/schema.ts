@@ -33,7 +33,9 @@ export type AccessTokens = {
    * A signed token that says this.
    * @param claims.exp when it ends at the latest; left out: at the end of the lifetime
    */
-  issue(claims: Omit<AccessClaims, 'jti' | 'exp'> & { readonly exp?: number }): Promise<{ token: string; expiresIn: number }>;
+  issue(
+    claims: Omit<AccessClaims, 'jti' | 'exp'> & { readonly exp?: number },
+  ): Promise<{ token: string; expiresIn: number }>;
   /** What the token says, or undefined when it is not one of ours in force. Never throws for a bad token. */
   verify(token: string): Promise<AccessClaims | undefined>;
   /** The public keys that others can check tokens with, as JWKs (RFC 7517); none where they are shared secrets. */
@@ -71,7 +73,7 @@ export const SESSION_INDEXES: readonly Index[] = [
   { name: 'expires_at', key: { expires_at: 1 }, expireAfterSeconds: 0 },
 ];
 
-/** Who is asking: the admin, the organization and the session as they are now, and what the token said. */
+/** The caller: the admin, the organization and the session as they are now, and the claims of the token. */
 export type Principal = {
   readonly admin: AdminDocument;
   readonly organization: OrganizationDocument;

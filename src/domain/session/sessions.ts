@@ -1,12 +1,12 @@
-import { noteOf } from '../audit/event.ts';
+import { auditNote } from '../audit/note.ts';
+import type { Recording } from '../audit/record.ts';
 import { record } from '../audit/record.ts';
-import type { Context } from '../context.ts';
+import type { Needs } from '../context.ts';
 import type { Page, PageInput } from '../page.ts';
 import { findPage } from '../page.ts';
-import { persist } from '../persist.ts';
-import type { Principal } from './authenticate.ts';
-import type { SessionDocument } from './session.ts';
-import { currentEpoch, idleSince } from './session.ts';
+import { retryOnUnknownOutcome } from '../retry.ts';
+import type { Principal, SessionDocument } from './schema.ts';
+import { currentEpoch, idleSince } from './tokens.ts';
 
 /** A session as its admin sees it. */
 export type SessionView = {
@@ -16,15 +16,14 @@ export type SessionView = {
   signed_in_at: Date;
   last_used_at: Date;
   expires_at: Date;
-  /** Whether it is the one that asks. */
+  /** Whether the request came from this session. */
   current: boolean;
 };
 
 /** The principal's sessions that are in force, in the order in which they began. */
 export async function listSessions(
-  context: Context,
-  principal: Principal,
-  input: PageInput,
+  context: Needs<'master' | 'clock' | 'settings'>,
+  { principal, ...page }: PageInput & { readonly principal: Principal },
 ): Promise<Page<SessionView>> {
   const { items, next_cursor } = await findPage(
     context.master.sessions,
@@ -35,7 +34,7 @@ export async function listSessions(
       expires_at: { $gt: context.clock() },
       last_used_at: { $gt: idleSince(context) },
     },
-    input,
+    page,
   );
   return { items: items.map((session) => sessionView(session, principal)), next_cursor };
 }
@@ -50,12 +49,24 @@ const sessionView = (session: SessionDocument, principal: Principal): SessionVie
   current: session._id === principal.session._id,
 });
 
-/** Ends one of the principal's sessions with its tokens. The same for one that is not theirs, or not there. */
-export async function endSession(context: Context, principal: Principal, sessionId: string): Promise<void> {
-  const own = { admin_id: principal.admin._id, organization_id: principal.organization._id };
-  const session = await context.master.sessions.findOne({ _id: sessionId, ...own });
+/**
+ * Ends one of the principal's sessions with its tokens. Does nothing for a session that is another admin's, or is not
+ * there.
+ */
+export async function endSession(
+  context: Recording & Needs<'request'>,
+  { principal, session_id }: { readonly principal: Principal; readonly session_id: string },
+): Promise<void> {
+  const { admin, organization } = principal;
+  const own = { _id: session_id, admin_id: admin._id, organization_id: organization._id };
+  const session = await context.master.sessions.findOne(own);
   if (session === undefined) return;
-  const note = noteOf(context, 'session.ended', { actor: principal.admin._id, target: sessionId });
-  await record(context, own.organization_id, `${sessionId}:${session.family_hash}:ended`, note);
-  await persist(() => context.master.sessions.deleteOne({ _id: sessionId, ...own }));
+  const note = await auditNote(context, organization, {
+    event_id: `${session_id}:${session.family_hash}:ended`,
+    action: 'session.ended',
+    actor: admin._id,
+    target: session_id,
+  });
+  await record(context, note);
+  await retryOnUnknownOutcome(context, () => context.master.sessions.deleteOne(own));
 }

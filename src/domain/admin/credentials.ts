@@ -1,0 +1,134 @@
+/**
+ * Writing an admin. Every write that raises an admin's version compares it, so that a change is made once and of the
+ * document that it was made for. Audit notes of the change are in the same write.
+ */
+import { isStoreError } from '../../store/port.ts';
+import { flushPendingAudit, withPendingAudit } from '../audit/pending.ts';
+import type { Recording } from '../audit/record.ts';
+import type { AuditNote } from '../audit/schema.ts';
+import { countSignInFailure } from '../audit/sign-in-failures.ts';
+import type { Needs } from '../context.ts';
+import { DomainError } from '../errors.ts';
+import { changedMeanwhile } from '../organization/refusals.ts';
+import type { Budget, BudgetContext } from '../rate-limit/budget.ts';
+import { consume, reset, tooManyRequests } from '../rate-limit/budget.ts';
+import { retryOnUnknownOutcome } from '../retry.ts';
+import type { Principal } from '../session/schema.ts';
+import type { AdminChange, AdminDocument } from './schema.ts';
+
+/** Others write the admin in between at most this often before the caller is asked to try again. */
+const ATTEMPTS = 5;
+
+/**
+ * Makes a change of an admin that needs the version it was made for, once for its id. A change that is refused can
+ * never be made by another instance later.
+ * @returns the refusal, conflict or admin_email_taken; undefined when the change is made
+ */
+export async function changeAdmin(context: Recording, change: AdminChange): Promise<DomainError | undefined> {
+  const { admins } = context.master;
+  const { admin_id: _id, version, set, audit } = change;
+  const changed_by = audit[0]?.event_id ?? '';
+  let refusal = changedMeanwhile();
+  const admin = await admins.findOne({ _id });
+  if (admin?.version === version) {
+    try {
+      const { matched } = await retryOnUnknownOutcome(context, () =>
+        admins.updateOne(
+          { _id, version },
+          { $set: { ...set, ...withPendingAudit(context, admin, audit), changed_by }, $inc: { version: 1, epoch: 1 } },
+        ),
+      );
+      if (matched === 1) {
+        await flushPendingAudit(context, _id);
+        return undefined;
+      }
+    } catch (error) {
+      if (!isStoreError(error, 'DuplicateKey')) throw error;
+      refusal = emailTaken();
+      await retryOnUnknownOutcome(context, () => admins.updateOne({ _id, version }, { $inc: { version: 1 } }));
+    }
+  }
+  const now = await admins.findOne({ _id });
+  if (now?.changed_by !== changed_by) return refusal;
+  await flushPendingAudit(context, _id);
+  return undefined;
+}
+
+/** A change of an admin that fits whatever version the admin has. */
+type AdminUpdate = {
+  /** Whether there is still something to do; it is asked again when others have written the admin. */
+  readonly isNeeded: (admin: AdminDocument) => boolean;
+  readonly set: { readonly email_verified?: boolean };
+  readonly raiseEpoch: boolean;
+  readonly audit: AuditNote;
+};
+
+/**
+ * Makes a change of an admin, however often others write the admin in between.
+ * @param admin as it was last read
+ * @throws {DomainError} conflict when others write the admin all the time
+ */
+export async function updateAdmin(
+  context: Recording,
+  admin: AdminDocument,
+  { isNeeded, set, raiseEpoch, audit }: AdminUpdate,
+): Promise<void> {
+  const { admins } = context.master;
+  let current: AdminDocument | undefined = admin;
+  for (let attempt = 1; current !== undefined && isNeeded(current); attempt++) {
+    if (attempt > ATTEMPTS) throw changedMeanwhile();
+    const { _id, version } = current;
+    const changes = { ...set, ...withPendingAudit(context, current, [audit]), updated_at: context.clock() };
+    const { matched } = await retryOnUnknownOutcome(context, () =>
+      admins.updateOne({ _id, version }, { $set: changes, $inc: { version: 1, ...(raiseEpoch && { epoch: 1 }) } }),
+    );
+    if (matched === 1) break;
+    current = await admins.findOne({ _id });
+  }
+  await flushPendingAudit(context, admin._id);
+}
+
+/** The refusal of an email that another admin of the organization has. */
+export const emailTaken = (): DomainError =>
+  new DomainError('admin_email_taken', 'Another admin of this organization has that email. Use another one.');
+
+/**
+ * Whether this is the password of an admin who is signed in. A token's holder may guess a limited number of times: each
+ * admin has one budget (of LIMIT_LOGIN_ACCOUNT) for guesses from all addresses.
+ * @throws {DomainError} too_many_requests, busy
+ */
+export async function isCurrentPassword(
+  context: Recording & BudgetContext & Needs<'settings' | 'passwords' | 'newId'>,
+  input: Pick<Principal, 'organization' | 'admin'> & { readonly password: string },
+): Promise<boolean> {
+  const { organization, admin, password } = input;
+  const limit = context.settings.limits.loginAccount;
+  const budget: Budget = { name: 'current-password', owner: admin._id, limit };
+  const consumed = await consume(context, budget);
+  if (!consumed.granted) throw tooManyRequests(consumed.seconds);
+  const fits = await context.passwords.verify(password, admin.password_hash);
+  if (fits) await reset(context, budget);
+  else {
+    const accounts = [{ organization, admin }];
+    await countSignInFailure(context, { wanted: admin._id, accounts, action: 'session.sign_in_failed' });
+  }
+  return fits;
+}
+
+/**
+ * Replaces the hash of a correct password when it was made at a lower cost than is configured now. A password that was
+ * changed in between stays as it is. Never throws: no sign-in is refused for this.
+ */
+export async function rehash(
+  context: Needs<'master' | 'passwords' | 'log' | 'request'>,
+  { admin, password }: { readonly admin: AdminDocument; readonly password: string },
+): Promise<void> {
+  const { _id, password_hash } = admin;
+  if (!context.passwords.isOutdated(password_hash)) return;
+  try {
+    const stronger = await context.passwords.hash(password);
+    await context.master.admins.updateOne({ _id, password_hash }, { $set: { password_hash: stronger } });
+  } catch (error) {
+    context.log('warn', 'password.not_rehashed', { request_id: context.request.id, error });
+  }
+}
