@@ -3,7 +3,7 @@ import type { GetConnInfo } from 'hono/conninfo';
 import { createMiddleware } from 'hono/factory';
 import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
-import { ConfigError } from './config.ts';
+import { DeploymentMismatchError } from './domain/deployment.ts';
 import { accessLog } from './http/access-log.ts';
 import { createClientAddress } from './http/client-address.ts';
 import { deadline } from './http/deadline.ts';
@@ -44,8 +44,8 @@ export function createApp(services: Services, getConnInfo: GetConnInfo, waitUnti
   app.use(deadline(services.requestMs));
   if (waitUntil !== undefined) app.use(outlivingItsAnswer(waitUntil));
   app.onError((error, c) => {
-    if (!(error instanceof ConfigError)) return problemOf(c, error);
-    c.get('context').log('error', 'service.not_started', { problems: error.problems });
+    if (!(error instanceof DeploymentMismatchError)) return problemOf(c, error);
+    c.get('context').log('error', 'service.not_started', { problems: [error.message] });
     return problem(c, 'unavailable', 'The service is not configured correctly. Its log says what to change.');
   });
 

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import type { KeyAlgorithm } from './platform/key-ring.ts';
 import { HOW_TO_MAKE, KEY_ALGORITHMS } from './platform/key-ring.ts';
 import { FILE_REFERENCE } from './platform/secrets.ts';
+import { checkMongoUri } from './store/mongo/uri.ts';
 
 /** The environment as every runtime can give it: names to text. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -10,25 +11,46 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 const MIN_SECRET_BYTES = 32;
 const DAY_SECONDS = 24 * 60 * 60;
 const DAY_MS = DAY_SECONDS * 1000;
-
 const MAX_LIMIT = 1_000_000;
 
 const SECRET_ADVICE = 'Make one with: openssl rand -base64 48';
 
 const text = z.string().trim().min(1);
-const databaseName = text.regex(/^[A-Za-z0-9_-]{1,63}$/, 'is 1 to 63 letters, digits, "_" or "-"');
-const integer = (min: number, max: number) =>
-  text
-    .regex(/^\d+$/, `is a whole number from ${min} to ${max}`)
+const databaseName = text.regex(/^[A-Za-z0-9_-]{1,63}$/, 'must be 1 to 63 letters, digits, "_" or "-"');
+const boolean = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
+const integer = (min: number, max: number) => {
+  const message = `must be a whole number from ${min} to ${max}`;
+  return text
+    .regex(/^\d+$/, message)
     .transform(Number)
-    .refine((value) => value >= min && value <= max, `is a whole number from ${min} to ${max}`);
+    .refine((value) => value >= min && value <= max, message);
+};
+
+const mongoUri = text.superRefine((uri, context) => {
+  const problem = /^mongodb(\+srv)?:\/\//.test(uri)
+    ? checkMongoUri(uri)
+    : 'must start with mongodb:// or mongodb+srv:// (leave it out for the embedded store)';
+  if (problem !== undefined) context.addIssue(problem);
+});
+
+const isSecret = (secret: string): boolean => new TextEncoder().encode(secret).byteLength >= MIN_SECRET_BYTES;
+const secret = text.refine(
+  (value) => value.startsWith(FILE_REFERENCE) || isSecret(value),
+  `must have at least ${MIN_SECRET_BYTES} bytes. ${SECRET_ADVICE}`,
+);
+const secretList = text
+  .transform((list) => list.split(',').map((value) => value.trim()))
+  .refine(
+    (secrets) => secrets.every(isSecret),
+    `must have at least ${MIN_SECRET_BYTES} bytes in each of its secrets (comma-separated, the current one first). ${SECRET_ADVICE}`,
+  );
 
 /** `count/seconds`, or `off` for null. */
 const limit = text.transform((value, context) => {
   if (value === 'off') return null;
   const [count = 0, seconds = 0] = /^\d{1,7}\/\d{1,7}$/.test(value) ? value.split('/').map(Number) : [];
   if (count >= 1 && count <= MAX_LIMIT && seconds >= 1 && seconds <= DAY_SECONDS) return { count, seconds };
-  context.addIssue(`is off, or count/seconds: 1 to ${MAX_LIMIT} in 1 to ${DAY_SECONDS} seconds`);
+  context.addIssue(`must be off, or count/seconds: 1 to ${MAX_LIMIT} in 1 to ${DAY_SECONDS} seconds`);
   return z.NEVER;
 });
 
@@ -38,249 +60,291 @@ const isNetwork = (value: string): boolean =>
   ipaddr.IPv6.isValid(value) ||
   ipaddr.IPv6.isValidCIDR(value);
 
-/** Addresses and networks, separated by commas. */
 const networks = text
   .transform((value) => value.split(',').map((network) => network.trim()))
   .refine(
     (list) => list.every(isNetwork),
-    'is addresses and networks (10.0.0.0/8, 2001:db8::/32), separated by commas',
+    'must be addresses and networks (10.0.0.0/8, 2001:db8::/32), separated by commas',
   );
 
 const url = (...protocols: readonly string[]) =>
   text.refine(
     (value) => protocols.includes(URL.parse(value)?.protocol ?? ''),
-    `is an address that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
+    `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
   );
 
-/** Every variable of the service, with its default. README.md and .dev.vars.example list the same ones. */
-const schema = z.object({
-  MONGO_URI: text
-    .regex(/^mongodb(\+srv)?:\/\//, 'starts with mongodb:// or mongodb+srv:// (leave it out for the embedded store)')
-    .optional(),
-  MASTER_DB: databaseName.default('master_db'),
-  TENANTS_DB: databaseName.optional(),
-  JWT_SECRET: text
-    .refine(
-      (secret) => secret.startsWith(FILE_REFERENCE) || new TextEncoder().encode(secret).byteLength >= MIN_SECRET_BYTES,
-      `has at least ${MIN_SECRET_BYTES} bytes. ${SECRET_ADVICE}`,
-    )
-    .optional(),
-  JWT_KEYS: text.optional(),
-  JWT_ALGORITHM: z.enum(KEY_ALGORITHMS, 'is HS256, HS384, HS512, ES256 or EdDSA').default('HS256'),
-  JWT_ISSUER: text.default('tenantry'),
-  JWT_AUDIENCE: text.default('tenantry'),
-  JWT_EXP_MINUTES: integer(1, 1440).default(60),
-  AUDIT_SECRET: text
-    .transform((list) => list.split(',').map((secret) => secret.trim()))
-    .refine(
-      (secrets) => secrets.every((secret) => new TextEncoder().encode(secret).byteLength >= MIN_SECRET_BYTES),
-      `has at least ${MIN_SECRET_BYTES} bytes in each of its secrets (comma-separated, the current one first). ${SECRET_ADVICE}`,
-    )
-    .optional(),
-  SESSION_DAYS: integer(1, 366).default(30),
-  SESSION_IDLE_DAYS: integer(1, 366).default(7),
-  HOST: text.default('127.0.0.1'),
-  PORT: integer(0, 65535).default(8000),
-  DATA_DIR: text.default('./data'),
-  BCRYPT_COST: integer(10, 15).default(10),
-  TRUSTED_PROXIES: networks.default([]),
-  LIMIT_LOGIN_ADDRESS: limit.default({ count: 100, seconds: 60 }),
-  LIMIT_LOGIN_ACCOUNT: limit.default({ count: 10, seconds: 60 }),
-  LIMIT_CREATE: limit.default({ count: 100, seconds: 600 }),
-  LIMIT_MAIL: limit.default({ count: 20, seconds: 600 }),
-  LIMIT_REFRESH: limit.default({ count: 600, seconds: 60 }),
-  STORE_TIMEOUT_MS: integer(100, 60_000).default(5000),
-  GATEWAY_OBJECTS: integer(1, 64).default(4),
-  NAME_LEASE_DAYS: integer(0, 3650).default(0),
-  DELETE_RETENTION_DAYS: integer(0, 3650).default(0),
-  MAIL_FROM: text
-    .regex(
-      /^(?:[^<>"\p{Cc}]{1,100} <[^\s<>",;:\p{Cc}]+@[^\s<>",;:@\p{Cc}]+>|[^\s<>",;:\p{Cc}]+@[^\s<>",;:@\p{Cc}]+)$/u,
-      'is an address, or: Name <address>',
-    )
-    .default('Tenantry <no-reply@localhost>'),
-  SMTP_URL: url('smtp:', 'smtps:').optional(),
-  MAIL_API_URL: url('https:', 'http:').optional(),
-  MAIL_API_TOKEN: text.optional(),
-  PUBLIC_URL: url('https:', 'http:').optional(),
-  REQUIRE_VERIFIED_EMAIL: z.enum(['true', 'false'], 'is true or false').default('false'),
-  LEASE_MS: integer(100, 600_000).default(30_000),
-  QUARANTINE_MS: integer(100, 86_400_000).default(600_000),
-  COPY_WAIT_MS: integer(100, 60_000).default(3000),
-  RECONCILE_MS: integer(100, 600_000).default(15_000),
+const sender = text
+  .regex(
+    /^(?:[^<>"\p{Cc}]{1,100} <[^\s<>",;:\p{Cc}]+@[^\s<>",;:@\p{Cc}]+>|[^\s<>",;:\p{Cc}]+@[^\s<>",;:@\p{Cc}]+)$/u,
+    'must be an address, or: Name <address>',
+  )
+  .transform((from) => {
+    const [, name, address] = /^(.*\S) <(.+)>$/.exec(from) ?? [];
+    return { name, address: address ?? from };
+  });
+
+/** A variable with a default value. */
+const variable = <T extends z.ZodType<unknown, string>>(schema: T, value: string, description: string) => ({
+  schema: schema.prefault(value as never),
+  default: value,
+  isValue: true,
+  description,
 });
 
-/** The service's configuration: parsed once, handed in, never read from the environment again. */
-export type Config = {
-  /** Undefined: the embedded store, in `dataDir`. */
-  readonly mongoUri: string | undefined;
-  readonly masterDatabase: string;
-  /** Where the tenants' collections live; the master database itself unless TENANTS_DB says otherwise. */
-  readonly tenantsDatabase: string;
-  readonly jwt: {
-    /** Undefined only with the embedded store: the platform then makes one and keeps it beside the data. */
-    readonly secret: string | undefined;
-    /** A JWK Set, or what refers to it; undefined: the secret is the only key. */
-    readonly keys: string | undefined;
-    /** Of the key in `secret`; the keys in `keys` each have their own. */
-    readonly algorithm: KeyAlgorithm;
-    readonly issuer: string;
-    readonly audience: string;
-    readonly lifetimeSeconds: number;
-  };
-  /** How long a session lasts at most, and unused, in seconds. */
-  readonly sessionSeconds: { readonly absolute: number; readonly idle: number };
-  /** What the audit log is sealed with, the current one first. Undefined: the signing secret. */
-  readonly auditSecrets: readonly string[] | undefined;
-  readonly mail: {
-    readonly from: { readonly name: string | undefined; readonly address: string };
-    /** Node and Bun only. */
-    readonly smtpUrl: string | undefined;
-    readonly api: { readonly url: string; readonly token: string } | undefined;
-  };
-  /** The base of the links in mails, without a slash at its end; undefined: there is no front end. */
-  readonly publicUrl: string | undefined;
-  readonly requireVerifiedEmail: boolean;
-  readonly host: string;
-  readonly port: number;
-  readonly dataDir: string;
-  readonly bcryptCost: number;
-  /** Whose X-Forwarded-For counts. */
-  readonly trustedProxies: readonly string[];
-  /** How often what may be done; null: as often as one likes. */
-  readonly limits: Readonly<
-    Record<'loginAddress' | 'loginAccount' | 'create' | 'mail' | 'refresh', { count: number; seconds: number } | null>
-  >;
-  /** How long a request may wait for the store, in one call or in several, before its caller gets 503. */
-  readonly storeTimeoutMs: number;
-  /** On Workers with MONGO_URI: how many Durable Objects hold a connection pool each. */
-  readonly gatewayObjects: number;
-  /** How long a name is kept for the organization that left it by a rename; 0: not at all. */
-  readonly nameLeaseMs: number;
-  /** How long a deleted organization can be restored; 0: it is dropped at once. */
-  readonly retentionMs: number;
-  /** How long an operation belongs to the instance that runs it: longer than any step of it takes. */
-  readonly leaseMs: number;
-  /** How long a released collection name is kept from reuse: longer than any write can be in flight. */
-  readonly quarantineMs: number;
-  /** How long a request waits for a copy of documents, and a round of the reconciler goes on with one. */
-  readonly copyWaitMs: number;
-  /** Node and Bun: how often the process looks for what was left open. */
-  readonly reconcileMs: number;
+/** A variable without one: `instead` says what holds when it is left out. */
+const optional = <T extends z.ZodType<unknown, string>>(schema: T, instead: string, description: string) => ({
+  schema: schema.optional(),
+  default: instead,
+  isValue: false,
+  description,
+});
+
+/** Every variable of the service. --help, README.md's table and .dev.vars.example say the same: see entry/variables.ts. */
+const VARIABLES = {
+  MONGO_URI: optional(
+    mongoUri,
+    'the embedded store',
+    'a MongoDB connection string (mongodb://user:password@host:port); on Workers not mongodb+srv://',
+  ),
+  MASTER_DB: variable(databaseName, 'master_db', 'the master database'),
+  TENANTS_DB: optional(databaseName, 'the master database', 'the database of the tenants’ collections'),
+  DATA_DIR: variable(text, './data', 'Node and Bun: the directory of the embedded store, its secret and its outbox'),
+  STORE_TIMEOUT_MS: variable(
+    integer(100, 60_000),
+    '5000',
+    'how long a request may take, its store calls included; after that its caller gets 503',
+  ),
+  GATEWAY_OBJECTS: variable(
+    integer(1, 64),
+    '4',
+    'Workers with MONGO_URI: how many Durable Objects hold a connection pool each',
+  ),
+  HOST: variable(text, '127.0.0.1', 'Node and Bun: the address to listen on'),
+  PORT: variable(integer(0, 65535), '8000', 'Node and Bun: the port to listen on'),
+  TRUSTED_PROXIES: optional(
+    networks,
+    'none',
+    'proxies whose X-Forwarded-For counts: addresses and networks, separated by commas',
+  ),
+  JWT_SECRET: optional(
+    secret,
+    'with the embedded store, one is made and stored beside the data',
+    'at least 32 bytes (openssl rand -base64 48), or file:PATH on Node and Bun; needed with MONGO_URI',
+  ),
+  JWT_ALGORITHM: variable(
+    z.enum(KEY_ALGORITHMS, 'must be HS256, HS384, HS512, ES256 or EdDSA'),
+    'HS256',
+    'HS256, HS384, HS512; or ES256, EdDSA with a private key (PEM or JWK) as JWT_SECRET',
+  ),
+  JWT_KEYS: optional(
+    text,
+    'JWT_SECRET is the only key',
+    'a JWK Set whose first key signs, or file:PATH of one (Node and Bun), read again when it changes',
+  ),
+  JWT_ISSUER: variable(text, 'tenantry', 'the issuer in access tokens'),
+  JWT_AUDIENCE: variable(text, 'tenantry', 'the audience in access tokens'),
+  JWT_EXP_MINUTES: variable(integer(1, 1440), '60', 'how long an access token lasts'),
+  SESSION_DAYS: variable(integer(1, 366), '30', 'how long a session lasts at most'),
+  SESSION_IDLE_DAYS: variable(integer(1, 366), '7', 'how long a session lasts unused'),
+  BCRYPT_COST: variable(integer(10, 15), '10', '10 to 15; each step doubles the work of a password hash'),
+  AUDIT_SECRET: optional(
+    secretList,
+    'JWT_SECRET',
+    'the secret that seals the audit log; to change it: the new one and the old one, separated by a comma',
+  ),
+  LIMIT_LOGIN_ADDRESS: variable(limit, '100/60', 'sign-ins of one address: count/seconds, or off, as the next four'),
+  LIMIT_LOGIN_ACCOUNT: variable(
+    limit,
+    '10/60',
+    'sign-ins to one account from one block of addresses; ten times that from all blocks together',
+  ),
+  LIMIT_CREATE: variable(limit, '100/600', 'organizations that one address creates'),
+  LIMIT_MAIL: variable(limit, '20/600', 'mails that one address asks for'),
+  LIMIT_REFRESH: variable(limit, '600/60', 'refreshes of one address'),
+  NAME_LEASE_DAYS: variable(
+    integer(0, 3650),
+    '0',
+    'how long an organization’s former name leads to its new one (308) and stays reserved for it',
+  ),
+  DELETE_RETENTION_DAYS: variable(
+    integer(0, 3650),
+    '0',
+    'how long a deleted organization can be restored; 0: it is removed at once',
+  ),
+  LEASE_MS: variable(
+    integer(100, 600_000),
+    '30000',
+    'after this time without progress, another instance finishes an operation',
+  ),
+  RECONCILE_MS: variable(integer(100, 600_000), '15000', 'Node and Bun: how often the process looks for due work'),
+  MAIL_FROM: variable(
+    sender,
+    'Tenantry <no-reply@localhost>',
+    'the sender of mail: an address, or Name <address>; needed where mail is sent',
+  ),
+  SMTP_URL: optional(
+    url('smtp:', 'smtps:'),
+    'Node and Bun write mail to DATA_DIR/outbox; a Worker logs its id only',
+    'Node and Bun: smtp://user:password@host:587, or smtps://',
+  ),
+  MAIL_API_URL: optional(
+    url('https:', 'http:'),
+    'SMTP_URL, or a send_email binding on Workers',
+    'any runtime: a provider’s API in the form of Resend’s POST /emails',
+  ),
+  MAIL_API_TOKEN: optional(text, 'none', 'the key of that API'),
+  PUBLIC_URL: optional(
+    url('https:', 'http:'),
+    'mails say which call to make',
+    'the address of the front end that links in mails lead to',
+  ),
+  REQUIRE_VERIFIED_EMAIL: variable(
+    boolean,
+    'false',
+    'true: an admin whose email is not verified may change nothing but the own account',
+  ),
 };
 
-/** Everything wrong with the environment, a line a problem, each naming its variable. Never holds a value. */
+type Name = keyof typeof VARIABLES;
+type Shape = { [N in Name]: (typeof VARIABLES)[N]['schema'] };
+
+const NAMES = Object.keys(VARIABLES) as Name[];
+
+const schema = z.object(Object.fromEntries(NAMES.map((name) => [name, VARIABLES[name].schema])) as Shape);
+
+/** A variable as it is documented. */
+export type Variable = {
+  readonly name: string;
+  /** The default value, or what holds when the variable is left out. */
+  readonly default: string;
+  /** Whether `default` is a value that the variable could be set to. */
+  readonly isValue: boolean;
+  readonly description: string;
+};
+
+/** Every variable, in the order in which they are documented. */
+export const variableTable = (): Variable[] =>
+  NAMES.map((name) => {
+    const { schema: _, ...documented } = VARIABLES[name];
+    return { name, ...documented };
+  });
+
+/** The service's configuration: parsed once, handed in, never read from the environment again. */
+export type Config = ReturnType<typeof configOf>;
+
+/** An invalid environment: a line a problem, each naming its variable and the fix. Never holds a value. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
-    super(`The configuration is not usable:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+    super(`The configuration is invalid:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
     this.problems = problems;
   }
 }
 
 /**
  * Reads the configuration from the environment. An empty variable counts as one left out.
- * @throws {ConfigError} naming every variable that is wrong, at once
+ * @throws {ConfigError} naming every invalid variable at once
  */
 export function parseConfig(environment: Environment): Config {
-  const given = Object.fromEntries(
-    Object.keys(schema.shape).flatMap((name) => {
-      const value = environment[name];
-      return value === undefined || value.trim() === '' ? [] : [[name, value]];
-    }),
-  );
-  const parsed = schema.safeParse(given);
-  const problems = parsed.success
-    ? []
-    : parsed.error.issues.map((issue) => `${String(issue.path[0])} ${issue.message.replace(/^Invalid input: /, '')}.`);
-  if (!('JWT_SECRET' in given)) {
-    const { JWT_ALGORITHM: algorithm = 'HS256' } = parsed.data ?? {};
-    if ('MONGO_URI' in given && 'JWT_KEYS' in given) {
-      problems.push(
-        `JWT_SECRET is missing: beside JWT_KEYS, it keys the hashes that instances share. ${SECRET_ADVICE}`,
-      );
-    } else if ('MONGO_URI' in given) {
-      problems.push(`JWT_SECRET is missing, and MONGO_URI is set. Make one with: ${HOW_TO_MAKE[algorithm]}`);
-    } else if (!('JWT_KEYS' in given) && !algorithm.startsWith('HS')) {
-      problems.push(
-        `JWT_SECRET is missing, and JWT_ALGORITHM is ${algorithm}. Make one with: ${HOW_TO_MAKE[algorithm]}`,
-      );
-    }
+  const given: Partial<Record<Name, string>> = {};
+  for (const name of NAMES) {
+    const value = environment[name]?.trim();
+    if (value) given[name] = value;
   }
-  problems.push(...mailProblems(given));
+  const parsed = schema.safeParse(given);
+  const invalid = parsed.error?.issues.map((issue) => `${String(issue.path[0])} ${issue.message.replace(/\.$/, '')}.`);
+  const problems = [
+    ...(invalid ?? []),
+    ...secretProblems(given, parsed.data?.JWT_ALGORITHM ?? 'HS256'),
+    ...mailProblems(given),
+  ];
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
+  return configOf(parsed.data);
+}
 
-  const variables = parsed.data;
-  return {
-    mongoUri: variables.MONGO_URI,
-    masterDatabase: variables.MASTER_DB,
-    tenantsDatabase: variables.TENANTS_DB ?? variables.MASTER_DB,
-    jwt: {
-      secret: variables.JWT_SECRET,
-      keys: variables.JWT_KEYS,
-      algorithm: variables.JWT_ALGORITHM,
-      issuer: variables.JWT_ISSUER,
-      audience: variables.JWT_AUDIENCE,
-      lifetimeSeconds: variables.JWT_EXP_MINUTES * 60,
-    },
-    sessionSeconds: { absolute: variables.SESSION_DAYS * DAY_SECONDS, idle: variables.SESSION_IDLE_DAYS * DAY_SECONDS },
-    auditSecrets: variables.AUDIT_SECRET,
-    mail: {
-      from: sender(variables.MAIL_FROM),
-      smtpUrl: variables.SMTP_URL,
-      api:
-        variables.MAIL_API_URL === undefined
-          ? undefined
-          : { url: variables.MAIL_API_URL, token: variables.MAIL_API_TOKEN ?? '' },
-    },
-    publicUrl: variables.PUBLIC_URL?.replace(/\/+$/, ''),
-    requireVerifiedEmail: variables.REQUIRE_VERIFIED_EMAIL === 'true',
-    host: variables.HOST,
-    port: variables.PORT,
-    dataDir: variables.DATA_DIR,
-    bcryptCost: variables.BCRYPT_COST,
-    trustedProxies: variables.TRUSTED_PROXIES,
-    limits: {
-      loginAddress: variables.LIMIT_LOGIN_ADDRESS,
-      loginAccount: variables.LIMIT_LOGIN_ACCOUNT,
-      create: variables.LIMIT_CREATE,
-      mail: variables.LIMIT_MAIL,
-      refresh: variables.LIMIT_REFRESH,
-    },
-    storeTimeoutMs: variables.STORE_TIMEOUT_MS,
-    gatewayObjects: variables.GATEWAY_OBJECTS,
-    nameLeaseMs: variables.NAME_LEASE_DAYS * DAY_MS,
-    retentionMs: variables.DELETE_RETENTION_DAYS * DAY_MS,
-    leaseMs: variables.LEASE_MS,
-    quarantineMs: variables.QUARANTINE_MS,
-    copyWaitMs: variables.COPY_WAIT_MS,
-    reconcileMs: variables.RECONCILE_MS,
-  };
+const configOf = (variables: z.output<typeof schema>) => ({
+  /** Undefined: the embedded store, in `dataDir`. */
+  mongoUri: variables.MONGO_URI,
+  masterDatabase: variables.MASTER_DB,
+  tenantsDatabase: variables.TENANTS_DB ?? variables.MASTER_DB,
+  dataDir: variables.DATA_DIR,
+  storeTimeoutMs: variables.STORE_TIMEOUT_MS,
+  gatewayObjects: variables.GATEWAY_OBJECTS,
+  host: variables.HOST,
+  port: variables.PORT,
+  trustedProxies: variables.TRUSTED_PROXIES ?? [],
+  jwt: {
+    /** Undefined only with the embedded store: the platform then makes one and stores it beside the data. */
+    secret: variables.JWT_SECRET,
+    /** A JWK Set, or what refers to it; undefined: the secret is the only key. */
+    keys: variables.JWT_KEYS,
+    /** Of the key in `secret`; the keys in `keys` each have their own. */
+    algorithm: variables.JWT_ALGORITHM,
+    issuer: variables.JWT_ISSUER,
+    audience: variables.JWT_AUDIENCE,
+    lifetimeSeconds: variables.JWT_EXP_MINUTES * 60,
+  },
+  sessionSeconds: { absolute: variables.SESSION_DAYS * DAY_SECONDS, idle: variables.SESSION_IDLE_DAYS * DAY_SECONDS },
+  bcryptCost: variables.BCRYPT_COST,
+  /** The current one first. Undefined: the signing secret. */
+  auditSecrets: variables.AUDIT_SECRET,
+  /** Null: there is no limit. */
+  limits: {
+    loginAddress: variables.LIMIT_LOGIN_ADDRESS,
+    loginAccount: variables.LIMIT_LOGIN_ACCOUNT,
+    create: variables.LIMIT_CREATE,
+    mail: variables.LIMIT_MAIL,
+    refresh: variables.LIMIT_REFRESH,
+  },
+  nameLeaseMs: variables.NAME_LEASE_DAYS * DAY_MS,
+  retentionMs: variables.DELETE_RETENTION_DAYS * DAY_MS,
+  leaseMs: variables.LEASE_MS,
+  reconcileMs: variables.RECONCILE_MS,
+  mail: {
+    from: variables.MAIL_FROM,
+    smtpUrl: variables.SMTP_URL,
+    api:
+      variables.MAIL_API_URL === undefined
+        ? undefined
+        : { url: variables.MAIL_API_URL, token: variables.MAIL_API_TOKEN ?? '' },
+  },
+  /** Without a slash at its end; undefined: there is no front end. */
+  publicUrl: variables.PUBLIC_URL?.replace(/\/+$/, ''),
+  requireVerifiedEmail: variables.REQUIRE_VERIFIED_EMAIL,
+});
+
+type Given = Readonly<Partial<Record<Name, string>>>;
+
+/** What is wrong with a JWT_SECRET that is missing. */
+function secretProblems(given: Given, algorithm: KeyAlgorithm): string[] {
+  if (given.JWT_SECRET !== undefined) return [];
+  const make = `Make one with: ${HOW_TO_MAKE[algorithm]}`;
+  if (given.MONGO_URI !== undefined) {
+    return given.JWT_KEYS === undefined
+      ? [`JWT_SECRET is missing, and MONGO_URI is set. ${make}`]
+      : [`JWT_SECRET is missing: beside JWT_KEYS, it keys the hashes that instances share. ${SECRET_ADVICE}`];
+  }
+  if (given.JWT_KEYS !== undefined || algorithm.startsWith('HS')) return [];
+  return [`JWT_SECRET is missing, and JWT_ALGORITHM is ${algorithm}. ${make}`];
 }
 
 /** What is wrong with the mail variables together. */
-function mailProblems(given: Readonly<Record<string, string | undefined>>): string[] {
+function mailProblems(given: Given): string[] {
   const problems: string[] = [];
-  const sends = 'SMTP_URL' in given || 'MAIL_API_URL' in given;
-  if ('SMTP_URL' in given && 'MAIL_API_URL' in given) {
+  if (given.SMTP_URL !== undefined && given.MAIL_API_URL !== undefined) {
     problems.push('SMTP_URL and MAIL_API_URL are both set. Leave one of them out.');
   }
-  if (sends && !('MAIL_FROM' in given)) {
+  if ((given.SMTP_URL ?? given.MAIL_API_URL) !== undefined && given.MAIL_FROM === undefined) {
     problems.push('MAIL_FROM is missing, and mail is to be sent. Set it to an address that may send it.');
   }
-  if ('MAIL_API_URL' in given && !('MAIL_API_TOKEN' in given)) {
-    problems.push('MAIL_API_TOKEN is missing, and MAIL_API_URL is set. Set it to the key that the provider gave you.');
+  if (given.MAIL_API_URL !== undefined && given.MAIL_API_TOKEN === undefined) {
+    problems.push('MAIL_API_TOKEN is missing, and MAIL_API_URL is set. Set it to the key from your provider.');
   }
-  const api = URL.parse(given['MAIL_API_URL'] ?? '');
+  const api = URL.parse(given.MAIL_API_URL ?? '');
   if (api?.protocol === 'http:' && !['127.0.0.1', 'localhost'].includes(api.hostname)) {
     problems.push('MAIL_API_URL starts with http://, which would show MAIL_API_TOKEN to others. Use https://.');
   }
   return problems;
-}
-
-function sender(from: string): Config['mail']['from'] {
-  const [, name, address] = /^(.*\S) <(.+)>$/.exec(from) ?? [];
-  return { name, address: address ?? from };
 }

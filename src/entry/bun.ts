@@ -1,6 +1,6 @@
 import { getConnInfo } from 'hono/bun';
 import { createApp } from '../app.ts';
-import { createBunHasher } from '../platform/password-bun.ts';
+import { createBunHasher } from '../platform/hashing/bun.ts';
 import { runProcess } from './process.ts';
 
 /** What is used of Bun here; its own types would clash with Node's. */

@@ -1,7 +1,7 @@
 import { serve } from '@hono/node-server';
 import { getConnInfo } from '@hono/node-server/conninfo';
 import { createApp } from '../app.ts';
-import { createNodeHasher } from '../platform/password-node.ts';
+import { createNodeHasher } from '../platform/hashing/node.ts';
 import type { Server } from './process.ts';
 import { runProcess } from './process.ts';
 

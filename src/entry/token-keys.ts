@@ -9,17 +9,18 @@ import { SecretUnavailableError } from '../platform/secrets.ts';
 
 /**
  * The secret that hashes are keyed with, and the keys of tokens, both tried out.
- * @param keptSecret the one that is kept beside the embedded store's data, for when JWT_SECRET is not set
- * @throws {ConfigError} naming the variable that cannot be used, and the mend
+ * @param storedSecret reads the one stored beside the embedded store's data, for when JWT_SECRET is not set
+ * @throws {ConfigError} naming the variable that cannot be used, and the fix
  */
 export async function openTokenKeys(
   { jwt }: Config,
   secrets: SecretsSource,
-  keptSecret: () => string | Promise<string>,
+  storedSecret: () => string | Promise<string>,
   log: Log,
 ): Promise<{ jwtSecret: string; keys: KeyRings }> {
   const { secret, keys: keySet, algorithm } = jwt;
-  const jwtSecret = secret === undefined ? await keptSecret() : await usable('JWT_SECRET', () => secrets.read(secret));
+  const jwtSecret =
+    secret === undefined ? await storedSecret() : await usable('JWT_SECRET', () => secrets.read(secret));
   if (keySet !== undefined) {
     return { jwtSecret, keys: await usable('JWT_KEYS', () => openKeyRings(keySet, secrets, log)) };
   }

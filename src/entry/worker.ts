@@ -3,18 +3,18 @@ import { getConnInfo } from 'hono/cloudflare-workers';
 import { createApp } from '../app.ts';
 import type { Config, Environment } from '../config.ts';
 import { ConfigError, parseConfig } from '../config.ts';
-import type { Mailer } from '../domain/mail/mailer.ts';
+import type { Mailer } from '../domain/outbox/schema.ts';
 import { createBackground } from '../platform/background.ts';
+import { createWorkerHasher } from '../platform/hashing/worker.ts';
 import { createLog } from '../platform/log.ts';
 import type { SendEmailBinding } from '../platform/mail/cloudflare.ts';
 import { createCloudflareMailer } from '../platform/mail/cloudflare.ts';
 import { createHttpMailer } from '../platform/mail/http-api.ts';
-import { createWorkerHasher } from '../platform/password-worker.ts';
 import { createPlainSecrets } from '../platform/secrets.ts';
 import type { Services } from '../services.ts';
 import { createServices } from '../services.ts';
-import type { GatewayNamespace } from '../store/gateway.ts';
-import { createGatewayExecutor } from '../store/gateway.ts';
+import type { GatewayNamespace } from '../store/gateway/executor.ts';
+import { createGatewayExecutor } from '../store/gateway/executor.ts';
 import { openTokenKeys } from './token-keys.ts';
 
 export { StoreGateway } from './store-gateway.ts';
@@ -28,13 +28,16 @@ type Bindings = Omit<Environment, 'SEND_EMAIL'> & {
 
 type Running = { readonly app: ReturnType<typeof createApp>; readonly services: Services };
 
-/** How long one run of the cron trigger goes on with copies of documents, in milliseconds: not into the next one. */
-const COPY_MS = 45_000;
+/** Rounds of one run of the cron trigger: each store call counts against the limit of subrequests. */
+const CRON_ROUNDS = 4;
 
 const log = createLog((line) => console.log(line));
 
-/** An isolate serves one environment, many requests: the service is made at the first. */
-const running = new WeakMap<Bindings, Promise<Running>>();
+/**
+ * An isolate serves one environment, many requests: the service is made at the first. What was made is kept, never its
+ * promise: a promise that one request began may never settle for another one.
+ */
+const running = new WeakMap<Bindings, Running>();
 
 export default {
   async fetch(request: Request, env: Bindings, execution: ExecutionContext): Promise<Response> {
@@ -47,24 +50,21 @@ export default {
     }
   },
 
-  /** The cron trigger of wrangler.toml: every minute, and every hour thoroughly. */
-  async scheduled({ scheduledTime }: { scheduledTime: number }, env: Bindings): Promise<void> {
+  /** The cron trigger of wrangler.toml: every minute. */
+  async scheduled(_: unknown, env: Bindings): Promise<void> {
     const { services } = await run(env);
-    const until = Date.now() + COPY_MS;
-    let thorough = new Date(scheduledTime).getUTCMinutes() === 0;
-    while ((await services.reconcile({ thorough })) && Date.now() < until) thorough = false;
+    for (let round = 0; round < CRON_ROUNDS && (await services.reconcile()); round++);
   },
 };
 
-function run(env: Bindings): Promise<Running> {
+async function run(env: Bindings): Promise<Running> {
   const known = running.get(env);
   if (known !== undefined) return known;
-  const started = start(env).catch((error: unknown) => {
-    running.delete(env);
-    throw error;
-  });
-  running.set(env, started);
-  return started;
+  const started = await start(env);
+  // Another request may have been faster.
+  const first = running.get(env) ?? started;
+  running.set(env, first);
+  return first;
 }
 
 async function start(env: Bindings): Promise<Running> {
@@ -73,16 +73,24 @@ async function start(env: Bindings): Promise<Running> {
     backend: config.mongoUri === undefined ? 'sqlite' : 'mongo',
     objects: config.gatewayObjects,
   });
-  const keptSecret = () => env.STORE_GATEWAY.getByName(`sqlite:${config.masterDatabase}`).secret();
-  const tokenKeys = await openTokenKeys(config, createPlainSecrets(), keptSecret, log);
+  const storedSecret = () => env.STORE_GATEWAY.getByName(`sqlite:${config.masterDatabase}`).secret();
+  const tokenKeys = await openTokenKeys(config, createPlainSecrets(), storedSecret, log);
   const hasher = createWorkerHasher({ cost: config.bcryptCost });
-  const { later } = createBackground(log);
-  const services = createServices(config, { executor, hasher, ...tokenKeys, log, later, ...mailerOf(config, env) });
+  const background = createBackground(log).run;
+  const services = createServices(config, {
+    executor,
+    hasher,
+    ...tokenKeys,
+    log,
+    background,
+    ...mailerOf(config, env),
+  });
   const app = createApp(services, getConnInfo, (c, work) => c.executionCtx.waitUntil(work));
+  log('info', 'service.started', { store: config.mongoUri === undefined ? 'embedded' : 'mongodb' });
   return { app, services };
 }
 
-/** The provider's API where it is configured, else the binding; where there is neither, the log says what is not sent. */
+/** The configured provider's API, else the binding; without either, the log says that mail is not sent. */
 function mailerOf({ mail }: Config, { SEND_EMAIL }: Bindings): { mailer?: Mailer } {
   if (mail.smtpUrl !== undefined) {
     throw new ConfigError([
@@ -94,14 +102,14 @@ function mailerOf({ mail }: Config, { SEND_EMAIL }: Bindings): { mailer?: Mailer
   return {};
 }
 
-/** The service cannot say more than this: what is wrong is in the log. */
+/** The caller learns no more than this: the log says what is wrong. */
 const notStarted = (): Response =>
   Response.json(
     {
       type: 'urn:tenantry:problem:unavailable',
       title: 'Unavailable',
       status: 503,
-      detail: 'The service is not configured rightly. Its log says what to change.',
+      detail: 'The service could not start. Its log says why.',
       code: 'unavailable',
     },
     { status: 503, headers: { 'Content-Type': 'application/problem+json', 'Retry-After': '60' } },

@@ -33,12 +33,13 @@ const created = z.object({
   created_at: timestamp,
 });
 
-const change = z.object({ from: z.string(), to: z.string() }).nullable();
-
 const updatePreview = z.object({
   dry_run: z.literal(true),
-  organization_name: change,
-  collection_name: change,
+  organization_name: z.object({ from: z.string(), to: z.string() }).nullable(),
+  collection_name: z
+    .object({ from: z.string(), to: z.string().nullable() })
+    .nullable()
+    .meta({ description: '`to` is null where it is not known before the rename.' }),
   documents: z.int(),
   admins: z.int(),
 });
