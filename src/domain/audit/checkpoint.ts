@@ -31,7 +31,7 @@ export async function writeDueCheckpoint(
   const { _id, sequence, seal, due_at } = checkpoint;
   if (!isGenuineCheckpoint(context.seals, checkpoint)) {
     context.log('error', 'audit.checkpoint_refused', { organization_id: _id });
-    await checkpoints.updateOne({ _id, due_at }, { $set: { due_at: null } });
+    await checkpoints.updateOne({ _id }, { $set: { due_at: null } });
     return;
   }
   const last = await lastEntry(context, _id);

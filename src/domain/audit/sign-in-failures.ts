@@ -3,7 +3,6 @@
  * grow without bound: one entry stands for all of some time. A failure for an account that does not exist costs the
  * same one write, and is never recorded: it is of no organization. A count is not sealed until it is recorded.
  */
-import type { Filter } from '../../store/port.ts';
 import { isStoreError } from '../../store/port.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import type { Needs } from '../context.ts';
@@ -83,8 +82,8 @@ async function count(
   }
 }
 
-/** Failures that were counted together for long enough by then. */
-export const failuresDueBefore = (now: Date): Filter => ({ first_at: { $lt: new Date(now.getTime() - COUNTED_MS) } });
+/** Failures that were first counted before this time are to be recorded. */
+export const countedSince = ({ clock }: Needs<'clock'>): Date => new Date(clock().getTime() - COUNTED_MS);
 
 /** Records the failures of an organization's accounts up to now: before its log is read, or ends. */
 export async function recordSignInFailuresOf(
