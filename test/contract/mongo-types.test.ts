@@ -1,7 +1,6 @@
 import type { Document as MongoDocument } from 'mongodb';
 import {
   Binary,
-  BSON,
   BSONRegExp,
   Code,
   DBRef,
@@ -17,34 +16,27 @@ import {
   UUID,
 } from 'mongodb';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { createMongoExecutor } from '../../src/store/mongo.ts';
+import { createMongoExecutor } from '../../src/store/mongo/executor.ts';
 import type { Database, Store } from '../../src/store/store.ts';
 import { createStore } from '../../src/store/store.ts';
 
 const DATABASE = `types_${crypto.randomUUID().slice(0, 8)}`;
 
-/** Ids of every type that a tenant's own driver may write, and FerretDB's fewer. */
-const FERRET_IDS = [
-  ...['', 'a', 'b', 'é', '"quoted"'],
+/** Ids of every type that a tenant's own driver may write, but NaN: SecantusDB does not find it by itself. */
+const IDS: readonly unknown[] = [
+  ...['', 'a', 'é', '"quoted"'],
   ...[new Int32(1), new Double(2.5), Long.fromString('9007199254740993'), new Int32(-7)],
   ...[{ a: 1 }, { a: 2 }],
-  // SecantusDB compares binaries in a range by their bytes alone: this UUID is the greatest either way.
-  ...[new Binary(Buffer.from('x')), new Binary(Buffer.from('y')), new UUID('ffffffff-ffff-4fff-bfff-ffffffffffff')],
-  ...[new ObjectId(), new ObjectId(), new ObjectId()],
+  ...[new Binary(Buffer.from('x')), new UUID('ffffffff-ffff-4fff-bfff-ffffffffffff')],
+  ...[new ObjectId(), new ObjectId()],
   ...[false, true],
   ...[new Date(-5), new Date(5)],
-];
-
-/** SecantusDB does not find what is compared with this one, because it does not equal itself. */
-const NOT_A_NUMBER = '{"$numberDouble":"NaN"}';
-
-const IDS = [
-  ...FERRET_IDS,
-  ...[new Double(Number.NaN), Decimal128.fromString('7.5'), new Double(Number.NEGATIVE_INFINITY)],
+  ...[Decimal128.fromString('7.5'), new Double(Number.NEGATIVE_INFINITY)],
   ...[new MinKey(), new MaxKey(), new Timestamp({ t: 1, i: 2 }), new Code('x'), null],
 ];
 
-const FERRET_FIELDS: MongoDocument = {
+/** A field of each type, in an order that is not that of their names. */
+const FIELDS: MongoDocument = {
   wholeDouble: new Double(1),
   negativeZero: new Double(-0),
   int: new Int32(1),
@@ -58,132 +50,135 @@ const FERRET_FIELDS: MongoDocument = {
   years: new Map<string, unknown>([
     ['total', new Int32(3)],
     ['2026', new Double(2)],
-    [
-      '2025',
-      [
-        new Map([
-          ['b', 1],
-          ['1', 2],
-        ]),
-      ],
-    ],
+    ['2025', [new Map([['b', 1] as const, ['1', 2] as const])]],
   ]),
-};
-const FIELDS: MongoDocument = {
-  ...FERRET_FIELDS,
   pattern: new BSONRegExp('a/b', 'imx'),
   decimal: Decimal128.fromString('1.10'),
   timestamp: new Timestamp({ t: 1, i: 2 }),
   code: new Code('x', { y: new Double(1) }),
   reference: new DBRef('c', new ObjectId()),
   min: new MinKey(),
+  max: new MaxKey(),
   prices: [Decimal128.fromString('0.00'), Long.MIN_VALUE],
 };
 
-for (const [name, uri, wantedIds, fields] of [
-  ['SecantusDB', inject('secantusUri'), IDS, FIELDS],
-  ['FerretDB', inject('ferretUri'), FERRET_IDS, FERRET_FIELDS],
-] as const) {
-  if (uri === undefined) continue;
-  describe(`what a tenant's own driver wrote, on ${name}`, () => {
-    const client = new MongoClient(uri);
-    const native = client.db(DATABASE);
-    let store: Store;
-    let database: Database;
+const uri = inject('secantusUri');
 
-    beforeAll(async () => {
-      store = createStore(createMongoExecutor({ uri, timeoutMs: 10_000 }));
-      database = store.database(DATABASE);
-      await native
-        .collection('from')
-        .insertMany(wantedIds.map((_id) => ({ _id, ...fields })) as MongoDocument[], { forceServerObjectId: true });
-    });
+// A server that could not be had was named, loudly, by test/support/global-setup.ts.
+describe.skipIf(uri === undefined)("a merge of what a tenant's own driver wrote, on SecantusDB", () => {
+  const client = new MongoClient(uri ?? 'mongodb://localhost');
+  const native = client.db(DATABASE);
+  let store: Store;
+  let database: Database;
 
-    afterAll(async () => {
-      await native.dropDatabase();
-      await client.close();
-      await store.close();
-    });
-
-    const bytesOf = async (collection: string) => {
-      const raw = (await native.collection(collection).find({}, { raw: true }).toArray()) as unknown as Buffer[];
-      return raw.map((bytes) => bytes.toString('hex')).sort();
-    };
-
-    const everyDigest = async (collection: string, limit: number) => {
-      const found: { id: string; digest: string }[] = [];
-      let after: string | null = null;
-      do {
-        const page = await database.collection(collection).digests({ after, limit });
-        found.push(...page.documents);
-        after = page.next;
-      } while (after !== null && found.length <= wantedIds.length);
-      return found;
-    };
-
-    test('is found with ids of every type, each once, whatever the page ends on', async () => {
-      const all = await everyDigest('from', 1000);
-      expect(all.map(({ id }) => id).sort()).toEqual(
-        wantedIds.map((id) => BSON.EJSON.stringify(id, { relaxed: false })).sort(),
-      );
-      for (const limit of [1, 2, 3, 7]) expect(await everyDigest('from', limit)).toEqual(all);
-    });
-
-    test('is copied byte for byte, and then replaced and removed by what it was', async () => {
-      const from = database.collection('from');
-      const to = database.collection('to');
-      const all = await everyDigest('from', 1000);
-      const { copied, ...others } = await from.copyTo(
-        'to',
-        all.map((one) => ({ ...one, over: null })),
-      );
-      expect(others).toEqual({ kept: [], refused: [], gone: [] });
-      expect(copied).toHaveLength(all.length);
-      expect(await bytesOf('to')).toEqual(await bytesOf('from'));
-
-      const olds = all.filter(({ id }) => id !== NOT_A_NUMBER);
-      for (const { id } of olds) {
-        const _id = BSON.EJSON.parse(id, { relaxed: false });
-        await native.collection('from').updateOne({ _id }, { $set: { int: new Double(1.5) } });
-      }
-      const again = await from.copyTo(
-        'to',
-        olds.map(({ id, digest }) => ({ id, digest: null, over: digest })),
-      );
-      expect(again.copied).toHaveLength(olds.length);
-      const changed = new Map(again.copied.map(({ id, digest }) => [id, digest]));
-      expect(olds.filter(({ id, digest }) => changed.get(id) === digest)).toEqual([]);
-      expect(await bytesOf('to')).toEqual(await bytesOf('from'));
-
-      expect(await to.deleteDigested(olds)).toBe(0);
-      expect(await to.deleteDigested(again.copied)).toBe(olds.length);
-      expect(await to.count({})).toBe(all.length - olds.length);
-    });
-
-    test('has every kind of index copied', async () => {
-      const source = native.collection('indexed');
-      await source.createIndex(
-        new Map<string, 1 | -1>([
-          ['b', 1],
-          ['1', -1],
-          ['a', 1],
-        ]),
-        { unique: true },
-      );
-      if (name === 'SecantusDB') {
-        await source.createIndex({ at: 1 }, { expireAfterSeconds: 3600 });
-        await source.createIndex({ p: 1 }, { partialFilterExpression: { q: { $gt: new Double(1) } }, name: 'partial' });
-        await source.createIndex({ s: 1 }, { sparse: true });
-      }
-      await database.copyIndexes('indexed', 'indexed_too');
-      const listed = async (collection: string) =>
-        (
-          await native
-            .collection(collection)
-            .listIndexes({ raw: true } as object)
-            .toArray()
-        ).map((bytes) => Buffer.from(bytes as unknown as Uint8Array).toString('latin1'));
-      expect(await listed('indexed_too')).toEqual(await listed('indexed'));
-    });
+  beforeAll(() => {
+    store = createStore(createMongoExecutor({ uri: uri ?? '', timeoutMs: 10_000 }));
+    database = store.database(DATABASE);
   });
-}
+
+  afterAll(async () => {
+    await native.dropDatabase();
+    await client.close();
+    await store.close();
+  });
+
+  const insert = (collection: string, documents: readonly MongoDocument[]) =>
+    native.collection(collection).insertMany([...documents], { forceServerObjectId: true });
+
+  const bytesOf = async (collection: string) => {
+    const raw = (await native.collection(collection).find({}, { raw: true }).toArray()) as unknown as Buffer[];
+    return raw.map((bytes) => bytes.toString('hex')).sort();
+  };
+
+  const indexesOf = async (collection: string) => {
+    const raw = await native
+      .collection(collection)
+      .listIndexes({ raw: true } as object)
+      .toArray();
+    return raw.map((bytes) => Buffer.from(bytes as unknown as Uint8Array).toString('latin1'));
+  };
+
+  const validatorOf = async (collection: string) => {
+    const [info] = await native.listCollections({ name: collection }, { nameOnly: false }).toArray();
+    const { validator, validationLevel, validationAction } = info?.options ?? {};
+    return { validator, validationLevel, validationAction };
+  };
+
+  test('brings ids and fields of every type, byte for byte', async () => {
+    await insert(
+      'from_types',
+      IDS.map((_id) => ({ _id, ...FIELDS })),
+    );
+    await insert('to_types', [{ _id: 'there', z: 1, a: 2 }]);
+    expect(await database.mergeCollection('from_types', 'to_types')).toEqual({ left: 0 });
+    await native.collection<{ _id: string }>('to_types').deleteOne({ _id: 'there' });
+    expect(await bytesOf('to_types')).toEqual(await bytesOf('from_types'));
+  });
+
+  test('counts a document that differs in a type or in the order of fields', async () => {
+    await insert('from_equal', [
+      { _id: 1, v: new Double(1) },
+      { _id: 2, x: 1, y: 1 },
+      { _id: 3, v: new Int32(1) },
+    ]);
+    await insert('to_equal', [
+      { _id: 1, v: new Int32(1) },
+      { _id: 2, y: 1, x: 1 },
+      { _id: 3, v: new Int32(1) },
+    ]);
+    const before = await bytesOf('to_equal');
+    expect(await database.mergeCollection('from_equal', 'to_equal')).toEqual({ left: 2 });
+    expect(await bytesOf('to_equal')).toEqual(before);
+  });
+
+  test('brings indexes of every kind, with the order of their fields', async () => {
+    const source = native.collection('from_indexes');
+    const fields = new Map<string, 1 | -1>([
+      ['b', 1],
+      ['1', -1],
+      ['a', 1],
+    ]);
+    await source.createIndex(fields, { unique: true });
+    await source.createIndex({ at: 1 }, { expireAfterSeconds: 3600 });
+    await source.createIndex({ p: 1 }, { partialFilterExpression: { q: { $gt: new Double(1) } }, name: 'partial' });
+    await source.createIndex({ s: 1 }, { sparse: true });
+    await insert('to_indexes', [{ _id: 1 }]);
+    expect(await database.mergeCollection('from_indexes', 'to_indexes')).toEqual({ left: 0 });
+    expect(await indexesOf('to_indexes')).toEqual(await indexesOf('from_indexes'));
+  });
+
+  test('brings the validator where there is none', async () => {
+    const rules = { validator: { v: { $type: 'int' } }, validationLevel: 'moderate', validationAction: 'error' };
+    await native.createCollection('from_rules', rules);
+    await native.createCollection('to_rules');
+    expect(await database.mergeCollection('from_rules', 'to_rules')).toEqual({ left: 0 });
+    expect(await validatorOf('to_rules')).toEqual(rules);
+    const others = { ...rules, validator: { w: { $exists: true } } };
+    await native.createCollection('to_own_rules', others);
+    await database.mergeCollection('from_rules', 'to_own_rules');
+    expect(await validatorOf('to_own_rules')).toEqual(others);
+  });
+
+  test('makes a missing collection as the other one was made', async () => {
+    const rules = { validator: { v: { $type: 'int' } }, validationLevel: 'strict', validationAction: 'error' };
+    await native.createCollection('from_made', rules);
+    await insert('from_made', [{ _id: 1, v: new Int32(1) }]);
+    expect(await database.mergeCollection('from_made', 'to_made')).toEqual({ left: 0 });
+    expect(await validatorOf('to_made')).toEqual(rules);
+    expect(await bytesOf('to_made')).toEqual(await bytesOf('from_made'));
+  });
+
+  test('puts in every document that can go in, among those that a unique index keeps out', async () => {
+    await native.collection('to_clashes').createIndex({ v: 1 }, { unique: true });
+    await insert(
+      'to_clashes',
+      [3, 50, 199, 200].map((v) => ({ _id: `there ${v}`, v })),
+    );
+    await insert(
+      'from_clashes',
+      Array.from({ length: 300 }, (_, v) => ({ _id: v, v })),
+    );
+    expect(await database.mergeCollection('from_clashes', 'to_clashes')).toEqual({ left: 4 });
+    expect(await native.collection('to_clashes').countDocuments()).toBe(300);
+  });
+});

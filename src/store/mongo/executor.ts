@@ -1,14 +1,8 @@
 /** The port over MongoDB's official driver: a near pass-through. For MongoDB 4.4 and newer, and compatible servers. */
-import type {
-  Collection,
-  CollectionInfo,
-  IndexDescription,
-  MongoClientOptions,
-  Document as MongoDocument,
-} from 'mongodb';
+import type { Collection, CollectionInfo, MongoClientOptions, Document as MongoDocument } from 'mongodb';
 import { BSON, MongoClient } from 'mongodb';
 import { compareStrings } from '../order.ts';
-import type { CommandOf, Document, Executor, Index, InsertManyResult, Op, Results } from '../port.ts';
+import type { CommandOf, Document, Executor, InsertManyResult, Op, Results } from '../port.ts';
 import { BATCH_LIMIT, StoreError } from '../port.ts';
 import { CallLimiter } from './call-limiter.ts';
 import { clashesIn, duplicateIndex, errorOf, isCode, lostReply, MONGO_CODE, storeError } from './errors.ts';
@@ -138,7 +132,7 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
   },
   createCollection: async (call, command) => {
     const made = await createCollection(call, command);
-    await ensureIndexes(call, command);
+    await ensureIndexes(call, { ...command, op: 'ensureIndexes' });
     return made;
   },
   ensureIndexes: async (call, command) => {
@@ -245,11 +239,10 @@ async function createCollection(call: Call, { database, collection }: Namespace)
   }
 }
 
-async function ensureIndexes(call: Call, command: Namespace & { indexes: readonly Index[] }): Promise<void> {
-  if (command.indexes.length === 0) return;
-  const { maxTimeMS } = writing(call);
-  // createIndexes waits for a majority of its own accord (its commitQuorum).
-  await call.collectionOf(command).createIndexes(command.indexes as unknown as IndexDescription[], { maxTimeMS });
+/** As a plain command: the driver's createIndexes does not pass the time limit on. */
+async function ensureIndexes(call: Call, { database, collection, indexes }: CommandOf<'ensureIndexes'>): Promise<void> {
+  if (indexes.length === 0) return;
+  await call.client.db(database).command({ createIndexes: collection, indexes, ...writing(call) });
 }
 
 async function insertMany(call: Call, command: CommandOf<'insertMany'>): Promise<InsertManyResult> {
