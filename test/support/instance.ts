@@ -2,10 +2,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parseConfig } from '../../src/config.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
-import type { Principal } from '../../src/domain/session/authenticate.ts';
 import { authenticate } from '../../src/domain/session/authenticate.ts';
 import { openSession } from '../../src/domain/session/open-session.ts';
-import type { Services } from '../../src/services.ts';
+import type { Principal } from '../../src/domain/session/schema.ts';
+import type { Platform, Services } from '../../src/services.ts';
 import { createServices } from '../../src/services.ts';
 import type { CommandOf, Executor, Op } from '../../src/store/port.ts';
 import { StoreError } from '../../src/store/port.ts';
@@ -13,8 +13,12 @@ import { StoreError } from '../../src/store/port.ts';
 const LEASE_MS = '100';
 
 /** The service's parts without HTTP, over a store that tests share, hashing at once. */
-export function createInstance(executor: Executor, env: Readonly<Record<string, string>> = {}): Services {
-  const config = parseConfig({ MASTER_DB: 'test', LEASE_MS, QUARANTINE_MS: '1000', ...env });
+export function createInstance(
+  executor: Executor,
+  env: Readonly<Record<string, string>> = {},
+  platform: Partial<Platform> = {},
+): Services {
+  const config = parseConfig({ MASTER_DB: 'test', LEASE_MS, ...env });
   return createServices(config, {
     executor,
     hasher: {
@@ -23,7 +27,23 @@ export function createInstance(executor: Executor, env: Readonly<Record<string, 
     },
     jwtSecret: 'for tests only: 32 bytes and more of it',
     log: () => {},
+    ...platform,
   });
+}
+
+/** A time that stands still, unless somebody waits or the test moves it. */
+export function virtualTime(): Pick<Context, 'clock' | 'wait'> & { advance(ms: number): void } {
+  let now = Date.now();
+  return {
+    clock: () => new Date(now),
+    wait: async (ms) => {
+      now += ms;
+      await nextTurn();
+    },
+    advance: (ms) => {
+      now += ms;
+    },
+  };
 }
 
 /** Gives others the turn at random before each call, by a number that makes the same turns again. */
@@ -70,6 +90,6 @@ export async function principalOf(context: Context, organizationId: string, admi
   const organization = await context.master.organizations.findOne({ _id: organizationId });
   const admin = await context.master.admins.findOne({ _id: adminId });
   if (organization === undefined || admin === undefined) throw new Error('Not there.');
-  const { access_token } = await openSession(context, { organization, admin }, context.clock());
+  const { access_token } = await openSession(context, { organization, admin });
   return authenticate(context, access_token);
 }

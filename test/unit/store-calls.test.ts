@@ -1,0 +1,105 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Context } from '../../src/domain/context.ts';
+import { createOrganization } from '../../src/domain/organization/create.ts';
+import { limitByAddress } from '../../src/domain/rate-limit/by-address.ts';
+import { authenticate } from '../../src/domain/session/authenticate.ts';
+import { logIn } from '../../src/domain/session/log-in.ts';
+import { refreshSession } from '../../src/domain/session/refresh.ts';
+import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
+import { createInstance } from '../support/instance.ts';
+import type { CountingExecutor } from '../support/store-calls.ts';
+import { countingExecutor } from '../support/store-calls.ts';
+
+const PASSWORD = 'correct horse battery';
+
+let executor: CountingExecutor;
+let context: Context;
+
+beforeAll(async () => {
+  executor = countingExecutor(createSqliteExecutor(openSqliteFile(':memory:')));
+  const services = createInstance(executor);
+  await services.prepare();
+  const request = { id: 'test', address: '192.0.2.1', device: 'a test' };
+  context = { ...services.context, request };
+});
+
+let made = 0;
+
+async function newAccount() {
+  const number = ++made;
+  const account = { organization_name: `Counted ${number}`, email: `owner-${number}@example.com`, password: PASSWORD };
+  const created = await createOrganization(context, account);
+  return { ...account, ...created };
+}
+
+type Budget = {
+  readonly verb: string;
+  readonly calls: number;
+  readonly rounds: number;
+  /** Prepares the state, and gives the work that is measured. */
+  readonly prepare: () => Promise<() => Promise<unknown>>;
+};
+
+/** What each verb may cost, in the state that it finds most of the time: see CONTRIBUTING. */
+const BUDGETS: readonly Budget[] = [
+  {
+    verb: 'an authenticated request',
+    calls: 3,
+    rounds: 1,
+    prepare: async () => {
+      const { email, password } = await newAccount();
+      const { access_token } = await logIn(context, { email, password });
+      return () => authenticate(context, access_token);
+    },
+  },
+  {
+    verb: 'a sign-in from a known address',
+    calls: 8,
+    rounds: 4,
+    prepare: async () => {
+      const { email, password } = await newAccount();
+      await logIn(context, { email, password });
+      await expect(logIn(context, { email, password: 'a wrong password' })).rejects.toMatchObject({
+        code: 'invalid_credentials',
+      });
+      return () => logIn(context, { email, password });
+    },
+  },
+  {
+    verb: 'a sign-in to a named organization',
+    calls: 8,
+    rounds: 5,
+    prepare: async () => {
+      const { email, password, organization_name } = await newAccount();
+      await logIn(context, { email, password });
+      await expect(logIn(context, { email, password: 'a wrong password' })).rejects.toMatchObject({
+        code: 'invalid_credentials',
+      });
+      return () => logIn(context, { email, password, organization_name });
+    },
+  },
+  {
+    verb: 'a refresh',
+    calls: 5,
+    rounds: 4,
+    prepare: async () => {
+      const { email, password } = await newAccount();
+      const { refresh_token } = await logIn(context, { email, password });
+      await limitByAddress(context, 'refresh');
+      return async () => {
+        await limitByAddress(context, 'refresh');
+        await refreshSession(context, { refresh_token });
+      };
+    },
+  },
+];
+
+describe('store calls', () => {
+  test.each(BUDGETS)('of $verb: at most $calls in $rounds rounds', async ({ calls, rounds, prepare }) => {
+    const work = await prepare();
+    const measured = (await executor.measure(work)).calls;
+    expect(measured.count, JSON.stringify(measured.rounds)).toBeLessThanOrEqual(calls);
+    expect(measured.rounds.length, JSON.stringify(measured.rounds)).toBeLessThanOrEqual(rounds);
+  });
+});
