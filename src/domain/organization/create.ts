@@ -12,7 +12,7 @@ import { sendInBackground } from '../outbox/outbox.ts';
 import { insertOnce, insertUnlessThere, retryOnUnknownOutcome } from '../retry.ts';
 import { claimCollection, makeCollection } from '../tenant-data/collections.ts';
 import type { Placement } from '../tenant-data/schema.ts';
-import { claimName } from './claims.ts';
+import { claimName, nameClaimId } from './claims.ts';
 import { eraseOrganization } from './erase.ts';
 import { endOperation, leaseEnd } from './journal.ts';
 import type { OrganizationName } from './name.ts';
@@ -188,8 +188,9 @@ async function commit(
 async function rollBack(context: Context, creating: OrganizationDocument, reason: unknown): Promise<boolean> {
   const { organizations } = context.master;
   try {
-    if (reason instanceof DomainError && reason.code === 'organization_name_taken') {
-      // Nothing else was claimed: there is nothing to leave a stub for.
+    if (reason instanceof DomainError && (reason.code === 'organization_name_taken' || reason.code === 'busy')) {
+      // Nothing but the name was asked for: there is nothing to leave a stub for.
+      await context.master.names.deleteOne({ _id: nameClaimId(creating.key), operation_id: creating._id });
       await organizations.deleteOne({ _id: creating._id, status: 'creating' });
       return true;
     }
