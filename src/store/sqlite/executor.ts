@@ -179,7 +179,7 @@ class SqliteCommands {
     const { filter, limit = Number.MAX_SAFE_INTEGER } = command;
     const table = this.#find(command);
     if (table === undefined) return 0;
-    const { sql, params, exact } = predicateOf(filter, table.fields);
+    const { sql, params, exact } = predicateOf(filter, table);
     if (!exact) return Math.min(limit, this.#select(table, filter).length);
     const counted = `SELECT count(*) AS n FROM (SELECT 1 FROM ${table.name} WHERE ${table.scope}${sql} LIMIT ?)`;
     return this.#driver.rows(counted, [...table.scopeParams, ...params, limit])[0]?.['n'] as number;
@@ -238,8 +238,8 @@ class SqliteCommands {
     const { filter } = command;
     const table = this.#find(command);
     if (table === undefined) return 0;
-    const { name, scope, scopeParams, fields } = table;
-    const { sql, params, exact } = predicateOf(filter, fields);
+    const { name, scope, scopeParams } = table;
+    const { sql, params, exact } = predicateOf(filter, table);
     if (exact && limit === undefined) {
       return this.#driver.run(`DELETE FROM ${name} WHERE ${scope}${sql}`, [...scopeParams, ...params]);
     }
@@ -299,7 +299,7 @@ const documentOf = (row: SqliteRow): Document => decode(row['document'] as strin
 
 /** Looks for at least what matches, in order where SQL has the sort's order. Without `exact`, for more than that. */
 function query(table: Table, filter: Filter, limit: number, sort: Sort | undefined): Query {
-  const { sql, params, exact } = predicateOf(filter, table.fields);
+  const { sql, params, exact } = predicateOf(filter, table);
   const order = orderOf(sort, table.fields);
   const limited = exact && order !== undefined;
   return {

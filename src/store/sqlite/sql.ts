@@ -34,18 +34,64 @@ export const indexColumns = ({ key }: Index): string =>
 export const nonScalarSql = (fields: readonly string[]): string =>
   `(${['0', ...fields.map((field) => `coalesce(json_type(document,'$."${field}"'),'') IN ('array','object') AND json_type(document,'$."${field}"."${DATE_FIELD}"') IS NULL`)].join(' OR ')})`;
 
+/** A table's indexes, and their fields. */
+type Indexed = { readonly indexes: readonly Index[]; readonly fields: ReadonlySet<string> };
+
 /** What of a filter SQL can decide: comparisons of `_id` and of indexed fields. */
-export function predicateOf(filter: Filter, indexed: ReadonlySet<string>): Predicate {
+export const predicateOf = (filter: Filter, { indexes, fields }: Indexed): Predicate =>
+  partOf(filter, fields, fieldsToSearch(filter, indexes));
+
+/**
+ * The fields of the index that fits best, or `_id`; undefined: none fits. Equal values come before a range, and more
+ * of them before fewer. SQLite, which knows nothing of the values, would take any range for as good as equality.
+ */
+function fieldsToSearch(filter: Filter, indexes: readonly Index[]): ReadonlySet<string> | undefined {
+  const weights = new Map(Object.entries(filter).map(([path, expected]) => [path, weightOf(path, expected)]));
+  const ofId = weights.get('_id') ?? 0;
+  if (ofId === EQUAL) return new Set(['_id']);
+  let best = { weight: ofId, fields: ['_id'] };
+  for (const { key } of indexes) {
+    const served: string[] = [];
+    let weight = 0;
+    for (const field of Object.keys(key)) {
+      const more = weights.get(field) ?? 0;
+      if (more > 0) served.push(field);
+      weight += more;
+      if (more !== EQUAL) break;
+    }
+    if (weight > best.weight) best = { weight, fields: served };
+  }
+  return best.weight === 0 ? undefined : new Set(best.fields);
+}
+
+const RANGE = 1;
+const EQUAL = 2;
+
+/** What a condition is worth in the search for an index. */
+function weightOf(path: string, expected: Filter[string]): number {
+  if (path === '$and' || path === '$or') return 0;
+  if (!isCondition(expected)) return EQUAL;
+  if ('$eq' in expected || '$in' in expected) return EQUAL;
+  return Object.keys(expected).some((operator) => operator in RANGES) ? RANGE : 0;
+}
+
+function partOf(filter: Filter, indexed: ReadonlySet<string>, searched: ReadonlySet<string> | undefined): Predicate {
+  const partsOf = (filters: readonly Filter[]) => filters.map((part) => partOf(part, indexed, searched));
   return all(
     Object.entries(filter).map(([path, expected]) => {
-      if (path === '$and') return all((expected as readonly Filter[]).map((part) => predicateOf(part, indexed)));
-      if (path === '$or') return any((expected as readonly Filter[]).map((part) => predicateOf(part, indexed)));
+      if (path === '$and') return all(partsOf(expected as readonly Filter[]));
+      if (path === '$or') return any(partsOf(expected as readonly Filter[]));
       if (path !== '_id' && !indexed.has(path)) return UNDECIDED;
       const condition = isCondition(expected) ? expected : { $eq: expected as Scalar };
-      return all(Object.entries(condition).map(([operator, operand]) => comparison(path, operator, operand)));
+      // A plus keeps SQLite from searching by this term (sqlite.org/optoverview.html, 8.1.2).
+      const prefix = searched === undefined || searched.has(path) ? '' : '+';
+      const column = { path, prefix };
+      return all(Object.entries(condition).map(([operator, operand]) => comparison(column, operator, operand)));
     }),
   );
 }
+
+type Column = { readonly path: string; readonly prefix: string };
 
 /** ORDER BY for a sort, or undefined when SQL's order would not be BSON's. */
 export function orderOf(sort: Sort | undefined, indexed: ReadonlySet<string>): string | undefined {
@@ -60,38 +106,40 @@ export function orderOf(sort: Sort | undefined, indexed: ReadonlySet<string>): s
 
 const RANGES: Readonly<Record<string, string>> = { $gt: '>', $gte: '>=', $lt: '<', $lte: '<=' };
 
-function comparison(path: string, operator: string, operand: unknown): Predicate {
-  if (operator === '$eq') return compare(path, '=', operand as Scalar);
-  if (operator === '$in') return membership(path, operand as readonly Scalar[]);
+function comparison(column: Column, operator: string, operand: unknown): Predicate {
+  if (operator === '$eq') return compare(column, '=', operand as Scalar);
+  if (operator === '$in') return membership(column, operand as readonly Scalar[]);
   const range = RANGES[operator];
-  return range === undefined ? UNDECIDED : compare(path, range, operand as Scalar);
+  return range === undefined ? UNDECIDED : compare(column, range, operand as Scalar);
 }
 
-function compare(path: string, operator: string, operand: Scalar): Predicate {
+function compare({ path, prefix }: Column, operator: string, operand: Scalar): Predicate {
   const bound = bind(operand);
   if (bound === undefined) return UNDECIDED;
   if (path === '_id') {
-    return typeof operand === 'string' ? { sql: `_id ${operator} ?`, params: [bound], exact: true } : UNDECIDED;
+    return typeof operand === 'string'
+      ? { sql: `${prefix}_id ${operator} ?`, params: [bound], exact: true }
+      : UNDECIDED;
   }
   return {
-    sql: `${rankSql(path)}=${rankOf(operand)} AND ${valueSql(path)} ${operator} ?`,
+    sql: `${prefix}${rankSql(path)}=${rankOf(operand)} AND ${prefix}${valueSql(path)} ${operator} ?`,
     params: [bound],
     exact: true,
   };
 }
 
 /** One parameter however long the list: a Durable Object's SQLite takes a hundred. */
-function membership(path: string, operands: readonly Scalar[]): Predicate {
+function membership({ path, prefix }: Column, operands: readonly Scalar[]): Predicate {
   const bounds = operands.map(bind);
   if (bounds.includes(undefined)) return UNDECIDED;
   const listed = 'IN (SELECT value FROM json_each(?))';
   if (path === '_id') {
     if (!operands.every((operand) => typeof operand === 'string')) return UNDECIDED;
-    return { sql: `_id ${listed}`, params: [JSON.stringify(bounds)], exact: true };
+    return { sql: `${prefix}_id ${listed}`, params: [JSON.stringify(bounds)], exact: true };
   }
   const byRank = Map.groupBy(operands, rankOf);
   const parts = [...byRank].map(([rank, group]) => ({
-    sql: `${rankSql(path)}=${rank} AND ${valueSql(path)} ${listed}`,
+    sql: `${prefix}${rankSql(path)}=${rank} AND ${prefix}${valueSql(path)} ${listed}`,
     params: [JSON.stringify(group.map(bind))],
     exact: true,
   }));
