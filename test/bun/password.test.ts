@@ -1,4 +1,4 @@
-import { createBunHasher } from '../../src/platform/password-bun.ts';
+import { createBunHasher } from '../../src/platform/hashing/bun.ts';
 import { hasherContract } from '../contract/hasher-contract.ts';
 
 hasherContract('bcrypt on Bun', createBunHasher);

@@ -19,6 +19,7 @@ export function cloudflareMailer(runtime: string): void {
     return {
       mailer: createCloudflareMailer({ binding, from: FROM }),
       mailbox: { all: async () => [...received] },
+      outcome: 'sent',
       answer: (how) => {
         answering = how;
       },

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Hasher } from '../../src/platform/password.ts';
-import { HasherBusyError } from '../../src/platform/password.ts';
+import type { Hasher } from '../../src/platform/hashing/hasher.ts';
+import { HasherBusyError } from '../../src/platform/hashing/hasher.ts';
 
 /** Hashes of this password that each implementation made. */
 const PASSWORD = 'pässwörd 1';
@@ -71,9 +71,10 @@ export function hasherContract(name: string, create: (options: { cost: number })
           }),
         ),
       );
-      expect(tries.filter((result) => result === 'busy').length).toBeGreaterThan(0);
-      expect(tries.filter((result) => result === true).length).toBeGreaterThan(64);
+      expect(tries).toContain('busy');
+      expect(tries).toContain(true);
       expect(tries).not.toContain(false);
+      expect(await hasher.verify(PASSWORD, HASHES.bcryptjs)).toBe(true);
     }, 60_000);
   });
 }

@@ -1,12 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Mailer, Message } from '../../src/domain/mail/mailer.ts';
-import { MailError } from '../../src/domain/mail/mailer.ts';
+import { MailError } from '../../src/domain/outbox/mailer.ts';
+import type { Mailer, Message } from '../../src/domain/outbox/schema.ts';
 import type { Answering, Mailbox } from '../support/mailbox.ts';
 
 /** A mailer, with the other side in the hands of the test. */
 export type MailerUnderTest = {
   readonly mailer: Mailer;
   readonly mailbox: Mailbox;
+  /** What becomes of a mail that it takes. */
+  readonly outcome: 'sent' | 'kept';
   /** How the other side answers from now on; undefined where there is none that could refuse. */
   readonly answer: ((how: Answering) => void) | undefined;
   /** Whether the other side can say that a message is refused for good. */
@@ -44,7 +46,7 @@ export function mailerContract(name: string, open: () => Promise<MailerUnderTest
 
     it('hands a message over as it is, to one receiver', async () => {
       const sent = message();
-      await under.mailer.send(sent);
+      expect(await under.mailer.send(sent)).toBe(under.outcome);
       const mail = await arrived();
       expect(mail?.to).toBe(sent.to);
       expect(mail?.from).toContain(FROM.address);

@@ -14,6 +14,7 @@ const TOKEN = 'the key of a provider';
 const behind = (server: MailServer, mailer: MailerUnderTest['mailer']): MailerUnderTest => ({
   mailer,
   mailbox: server,
+  outcome: 'sent',
   answer: server.answer,
   refusesForGood: true,
   stop: server.stop,
@@ -36,6 +37,7 @@ export function processMailers(runtime: string): void {
     return {
       mailer: createOutboxDirectory({ directory, from: FROM }),
       mailbox: directoryMailbox(directory),
+      outcome: 'kept',
       answer: undefined,
       refusesForGood: false,
       stop: async () => rmSync(directory, { recursive: true }),

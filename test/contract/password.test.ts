@@ -1,4 +1,4 @@
-import { createNodeHasher } from '../../src/platform/password-node.ts';
+import { createNodeHasher } from '../../src/platform/hashing/node.ts';
 import { hasherContract } from './hasher-contract.ts';
 
 hasherContract('bcrypt on Node', createNodeHasher);

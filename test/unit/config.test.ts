@@ -1,6 +1,10 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Environment } from '../../src/config.ts';
-import { ConfigError, parseConfig } from '../../src/config.ts';
+import { ConfigError, parseConfig, variableTable } from '../../src/config.ts';
+import { exampleFile, helpText, markdownTable } from '../../src/entry/variables.ts';
+import { REPOSITORY } from '../support/install.ts';
 
 const SECRET = 'a secret of the tests, of 32 bytes and more';
 
@@ -89,5 +93,49 @@ describe('the configuration', () => {
   test('counts a secret in bytes', () => {
     expect(problemsOf({ JWT_SECRET: 'x'.repeat(31) })).toHaveLength(1);
     expect(problemsOf({ JWT_SECRET: 'é'.repeat(16) })).toEqual([]);
+  });
+
+  test.each([
+    ['mongodb://user:hunter2@', /^MONGO_URI cannot be parsed\./],
+    ['mongodb://user:hunter2@host/?readPreference=secondary', /^MONGO_URI .*readPreference.*Remove it/],
+    ['mongodb://user:hunter2@host/?journal=false', /^MONGO_URI .*journal.*Remove it/],
+    ['mongodb://user:hunter2@host/?w=1', /^MONGO_URI .* w .*Remove it/],
+  ])('refuses a MONGO_URI that the service cannot work with: %s', (uri, message) => {
+    const [problem, ...others] = problemsOf({ MONGO_URI: uri, JWT_SECRET: SECRET });
+    expect(others).toEqual([]);
+    expect(problem).toMatch(message);
+    expect(problem).not.toContain('hunter2');
+  });
+
+  test('has no variable of the former collection names', () => {
+    const names = variableTable().map(({ name }) => name);
+    expect(names).not.toContain('QUARANTINE_MS');
+    expect(names).not.toContain('COPY_WAIT_MS');
+  });
+});
+
+describe('the documentation of the variables (npm run variables writes it)', () => {
+  const fileText = (name: string) => readFileSync(join(REPOSITORY, name), 'utf8');
+
+  test('.dev.vars.example holds every variable with its default and meaning', () => {
+    expect(fileText('.dev.vars.example')).toBe(exampleFile());
+  });
+
+  test('README.md holds every variable with its default and meaning', () => {
+    expect(fileText('README.md')).toContain(markdownTable());
+  });
+
+  test('--help names every variable with its default', () => {
+    for (const { name, default: value } of variableTable()) {
+      expect(helpText().split('\n')).toContainEqual(expect.stringMatching(new RegExp(`^  ${name} .*\\(`)));
+      expect(helpText()).toContain(`(${value})`);
+    }
+  });
+
+  test('a default is a value that the variable takes', () => {
+    const defaults = Object.fromEntries(
+      variableTable().flatMap((row) => (row.isValue ? [[row.name, row.default]] : [])),
+    );
+    expect(parseConfig(defaults)).toEqual(parseConfig({}));
   });
 });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { calculateJwkThumbprint, createLocalJWKSet, jwtVerify, SignJWT } from 'jose';
 import { afterAll, describe, expect, test } from 'vitest';
-import type { AccessClaims } from '../../src/domain/session/access-token.ts';
+import type { AccessClaims } from '../../src/domain/session/schema.ts';
 import { createAccessTokens } from '../../src/platform/access-token.ts';
 import type { KeyAlgorithm, SigningJwk } from '../../src/platform/key-ring.ts';
 import { KEY_ALGORITHMS, KeyError, keyRingOfSecret, makeJwk, parseKeySet } from '../../src/platform/key-ring.ts';
@@ -20,9 +20,10 @@ const directory = mkdtempSync(join(tmpdir(), 'tenantry-keys-'));
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-const CLAIMS: Omit<AccessClaims, 'jti'> = {
+const CLAIMS: Omit<AccessClaims, 'jti' | 'exp'> = {
   admin_id: 'admin',
   admin_email: 'admin@example.com',
+  email_verified: true,
   organization: 'TestCo',
   org_id: 'organization',
   role: 'owner',
@@ -34,7 +35,7 @@ const CLAIMS: Omit<AccessClaims, 'jti'> = {
 const setOf = (...keys: unknown[]): string => JSON.stringify({ keys });
 const ringsOf = (set: string) => openKeyRings(set, createPlainSecrets(), () => {});
 
-const tokensOf = (keys: KeyRings) =>
+const accessTokens = (keys: KeyRings) =>
   createAccessTokens({
     keys,
     issuer: 'tenantry',
@@ -43,6 +44,12 @@ const tokensOf = (keys: KeyRings) =>
     clock: () => new Date(),
     newId: () => crypto.randomUUID(),
   });
+
+/** The same, with `issue` giving the token alone. */
+const tokensOf = (keys: KeyRings) => {
+  const tokens = accessTokens(keys);
+  return { ...tokens, issue: async (claims: typeof CLAIMS) => (await tokens.issue(claims)).token };
+};
 
 /** The key as another library takes it. */
 const joseKey = ({ k, ...rest }: SigningJwk) =>
@@ -108,6 +115,18 @@ describe.each(KEY_ALGORITHMS)('%s', (algorithm) => {
       if (algorithm !== 'HS256') expect(await tokens.verify(token)).toBeUndefined();
     }
   });
+});
+
+test('a token ends when its lifetime does, or when its claims say so if that is earlier', async () => {
+  const tokens = accessTokens(await ringsOf(setOf(await makeJwk('HS256'))));
+  const now = Math.floor(Date.now() / 1000);
+  const full = await tokens.issue(CLAIMS);
+  expect(full.expiresIn).toBe(60);
+  const shorter = await tokens.issue({ ...CLAIMS, exp: now + 30 });
+  expect((await tokens.verify(shorter.token))?.exp).toBe(now + 30);
+  expect(shorter.expiresIn).toBeLessThanOrEqual(30);
+  const longer = await tokens.issue({ ...CLAIMS, exp: now + 3600 });
+  expect(longer.expiresIn).toBe(60);
 });
 
 describe('JWT_SECRET', () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { parseConfig } from '../../src/config.ts';
 import { checkNewPassword } from '../../src/domain/admin/password-policy.ts';
@@ -6,12 +6,12 @@ import type { Context } from '../../src/domain/context.ts';
 import { DomainError } from '../../src/domain/errors.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
-import type { Hasher } from '../../src/platform/password.ts';
-import { createHasher, HasherBusyError } from '../../src/platform/password.ts';
+import type { Hasher } from '../../src/platform/hashing/hasher.ts';
+import { createHasher, HasherBusyError, queue, slots } from '../../src/platform/hashing/hasher.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createServices } from '../../src/services.ts';
 import type { Executor } from '../../src/store/port.ts';
-import { createSqliteExecutor } from '../../src/store/sqlite.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import { until } from '../support/deadline.ts';
 
 const PASSWORD = 'TestPass123';
@@ -39,7 +39,7 @@ describe('the work of comparing a password', () => {
           return false;
         },
       },
-      { cost: COST, concurrency: 1, queue: 1 },
+      { cost: COST, bound: queue(1, 1) },
     );
     expect(await verify(password, hash)).toBe(false);
     expect(rounds).toBe(2 ** COST);
@@ -108,6 +108,9 @@ describe('a sign-in when the cost was raised', () => {
   };
   const contextAt = (cost: number) => services(cost).context;
 
+  const signIn = (at: Context, email: string, password = PASSWORD) =>
+    logIn(at, { email, password, device_cookies: [] });
+
   /** An account whose hash was made at cost 10. */
   const account = async () => {
     meanwhile = async () => {};
@@ -123,14 +126,14 @@ describe('a sign-in when the cost was raised', () => {
 
   test('hashes the password anew, once, and ends no session for it', async () => {
     const { email, stored } = await account();
-    const before = await logIn(contextAt(10), { email, password: PASSWORD });
+    const before = await signIn(contextAt(10), email);
     expect(await stored()).toBe(hashAt(10));
-    await expect(logIn(context, { email, password: 'wrong password' })).rejects.toThrow(DomainError);
+    await expect(signIn(context, email, 'wrong password')).rejects.toThrow(DomainError);
     expect(await stored()).toBe(hashAt(10));
-    await logIn(context, { email, password: PASSWORD });
+    await signIn(context, email);
     expect(await stored()).toBe(hashAt(12));
     // A cost that was lowered again changes nothing back.
-    await logIn(contextAt(11), { email, password: PASSWORD });
+    await signIn(contextAt(11), email);
     expect(await stored()).toBe(hashAt(12));
     expect((await context.tokens.verify(before.access_token))?.admin_email).toBe(email);
   });
@@ -140,7 +143,7 @@ describe('a sign-in when the cost was raised', () => {
     meanwhile = async () => {
       await context.master.admins.updateOne({ _id: admin_id }, { $set: { password_hash: 'of another password' } });
     };
-    await logIn(context, { email, password: PASSWORD });
+    await signIn(context, email);
     expect(await stored()).toBe('of another password');
   });
 
@@ -149,7 +152,7 @@ describe('a sign-in when the cost was raised', () => {
     meanwhile = async () => {
       throw new HasherBusyError('Busy.');
     };
-    expect((await logIn(context, { email, password: PASSWORD })).admin_email).toBe(email);
+    expect((await signIn(context, email)).admin_email).toBe(email);
     expect(await stored()).toBe(hashAt(10));
   });
 });
@@ -163,7 +166,7 @@ describe('sign-ins at once', () => {
         hash: async () => hashAt(10),
         compare: () => new Promise((resolve) => held.push(() => resolve(false))),
       },
-      { cost: 10, concurrency: 2, queue: 3 },
+      { cost: 10, bound: queue(2, 3) },
     );
     const services = createServices(parseConfig({}), {
       executor,
@@ -197,5 +200,46 @@ describe('sign-ins at once', () => {
     }
     expect(statuses.sort()).toEqual([401, 401, 401, 401, 401, 503, 503, 503, 503]);
     await executor.close();
+  });
+});
+
+describe('hashing on Workers', () => {
+  const HOLD_MS = 5000;
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  /** Work whose request was dropped by the runtime: it never ends. */
+  const dropped = () => new Promise<never>(() => {});
+
+  test('over the bound is refused at once, and a slot is free when its work has ended', async () => {
+    const bound = slots(2, HOLD_MS);
+    const finish: (() => void)[] = [];
+    const held = [0, 1].map(() => bound(() => new Promise<void>((resolve) => finish.push(resolve))));
+    await expect(bound(async () => 'done')).rejects.toThrow(HasherBusyError);
+    finish[0]?.();
+    await held[0];
+    expect(await bound(async () => 'done')).toBe('done');
+    await expect(
+      bound(async () => {
+        throw new RangeError('Refused.');
+      }),
+    ).rejects.toThrow(RangeError);
+    expect(await bound(async () => 'done')).toBe('done');
+  });
+
+  test('gives the slots of dropped requests back after a time', async () => {
+    const bound = slots(2, HOLD_MS);
+    for (let request = 0; request < 80; request++) {
+      void bound(dropped).catch((error: unknown) => expect(error).toBeInstanceOf(HasherBusyError));
+    }
+    await expect(bound(async () => 'done')).rejects.toThrow(HasherBusyError);
+    vi.advanceTimersByTime(HOLD_MS);
+    expect(await bound(async () => 'done')).toBe('done');
   });
 });

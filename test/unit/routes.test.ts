@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
-import { createSqliteExecutor } from '../../src/store/sqlite.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import { createInstance } from '../support/instance.ts';
 
 /** What answers beside the routes of the contract, and what it is for. */
