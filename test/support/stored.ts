@@ -2,48 +2,57 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { MongoClient } from 'mongodb';
+import type { SqliteDriver, SqliteRow } from '../../src/store/sqlite/driver.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
+import { Store } from '../../src/store/store.ts';
 import type { RunningService } from './service.ts';
 
-/**
- * How many documents are in each collection that the service has, whatever store it is on; but for the budgets of
- * throttling, which pass by themselves within minutes.
- */
+/** How many documents each collection of the service has, on any store and runtime. */
 export async function countStored(service: RunningService): Promise<Record<string, number>> {
-  const { budgets: _, ...counts } =
-    service.store.kind === 'mongo'
-      ? await countInMongo(service.store.uri, service.masterDatabase)
-      : countInSqlite(service.dataDirectory, `${service.masterDatabase}.`);
-  return counts;
+  return service.store.kind === 'mongo'
+    ? countInMongo(service.store.uri, service.masterDatabase)
+    : countInSqlite(service.dataDirectory, service.masterDatabase);
 }
 
 async function countInMongo(uri: string, name: string): Promise<Record<string, number>> {
   const client = new MongoClient(uri);
   try {
     const database = client.db(name);
-    const counts: Record<string, number> = {};
-    for (const collection of await database.listCollections({}, { nameOnly: true }).toArray()) {
-      counts[collection.name] = await database.collection(collection.name).countDocuments();
-    }
-    return counts;
+    const names = (await database.listCollections({}, { nameOnly: true }).toArray()).map((found) => found.name);
+    const counts = names.map(async (found) => [found, await database.collection(found).countDocuments()] as const);
+    return Object.fromEntries(await Promise.all(counts));
   } finally {
     await client.close();
   }
 }
 
-/** The embedded store has a table `database.collection` for each; what else there is, is the runtime's own. */
-function countInSqlite(directory: string, prefix: string): Record<string, number> {
+/** The files of the embedded store: one on Node and Bun, one for each gateway object on Workers. */
+async function countInSqlite(directory: string, name: string): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
   for (const file of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
     if (!/\.(db|sqlite)$/.test(file)) continue;
-    const database = new DatabaseSync(join(directory, file), { readOnly: true });
-    const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
-    for (const { name } of tables) {
-      const table = String(name);
-      if (!table.startsWith(prefix)) continue;
-      const rows = database.prepare(`SELECT count(*) AS n FROM "${table}"`).get();
-      counts[table.slice(prefix.length)] = Number(rows?.['n']);
+    const driver = openForReading(join(directory, file));
+    // The runtime of Workers has files of its own.
+    const isStore = driver.rows("SELECT 1 FROM sqlite_master WHERE name = 'tenantry_collections'", []).length > 0;
+    const store = new Store(createSqliteExecutor(driver));
+    const database = store.database(name);
+    for (const collection of isStore ? await database.listCollections() : []) {
+      counts[collection.name] = await database.collection(collection.name).count({});
     }
-    database.close();
+    await store.close();
   }
   return counts;
+}
+
+/** A driver that leaves a running service's file as it is. */
+function openForReading(path: string): SqliteDriver {
+  const database = new DatabaseSync(path, { readOnly: true });
+  return {
+    documentBytes: Number.MAX_SAFE_INTEGER,
+    rows: (sql, params) => database.prepare(sql).all(...params) as SqliteRow[],
+    run: () => 0,
+    transaction: (work) => work(),
+    snapshot: (work) => work(),
+    close: () => database.close(),
+  };
 }

@@ -1,18 +1,18 @@
 import { join } from 'node:path';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
-import { createMongoExecutor } from '../../src/store/mongo.ts';
+import { createMongoExecutor } from '../../src/store/mongo/executor.ts';
 import type { Document } from '../../src/store/port.ts';
-import { createSqliteExecutor } from '../../src/store/sqlite.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import type { Database } from '../../src/store/store.ts';
-import { createStore } from '../../src/store/store.ts';
+import { Store } from '../../src/store/store.ts';
 import type { RunningService } from './service.ts';
 
 const TIMEOUT_MS = 20_000;
 
-/** The database of a service on Node or Bun, master and tenants in one, opened beside it. */
+/** The database of a service on Node or Bun, master and tenants in one, opened beside the service. */
 export function openDatabase(service: RunningService): { database: Database; close(): Promise<void> } {
   const { store, dataDirectory, masterDatabase } = service;
-  const opened = createStore(
+  const opened = new Store(
     store.kind === 'mongo'
       ? createMongoExecutor({ uri: store.uri, timeoutMs: TIMEOUT_MS })
       : createSqliteExecutor(openSqliteFile(join(dataDirectory, 'tenantry.db'))),
@@ -20,10 +20,10 @@ export function openDatabase(service: RunningService): { database: Database; clo
   return { database: opened.database(masterDatabase), close: () => opened.close() };
 }
 
-/** Every document there is, by its collection. */
+/** Every document of a database, by its collection. */
 export async function readDatabase(database: Database): Promise<Map<string, readonly Document[]>> {
   const collections = new Map<string, readonly Document[]>();
-  for (const name of await database.listCollections()) {
+  for (const { name } of await database.listCollections()) {
     const all: Document[] = [];
     for (let page: readonly Document[] = []; ; ) {
       const filter = { _id: { $gt: page.at(-1)?._id ?? '' } };

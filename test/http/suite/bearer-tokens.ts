@@ -147,13 +147,9 @@ export function bearerTokenSuite({ service, caller }: TestEnv): void {
       expect(named(false).sort()).toEqual(PUBLIC);
     });
 
-    test.each(PROTECTED)('%s takes a good token', async (route) => {
-      const control = await caller().signedInTenant();
-      const { jwtSecret } = service();
-      // Signed here, as the tokens that are refused below.
-      const own = signToken(headerOf(control.token), { ...claimsOf(control.token), jti: randomUUID() }, jwtSecret);
-      const { status, text } = await call(route, {}, { Authorization: `Bearer ${own}` });
-      expect([401, 403], `${status} ${text}`).not.toContain(status);
+    test('takes a token that is signed as the refused ones of these tests are', async () => {
+      const { status, text } = await call(ONE_ROUTE, {}, { Authorization: `Bearer ${signed({ jti: randomUUID() })}` });
+      expect(status, text).toBe(200);
     });
 
     test.each(PROTECTED)('%s refuses a token of each bad kind', async (route) => {

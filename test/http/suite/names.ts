@@ -209,16 +209,15 @@ export function nameSuite({ service, caller }: TestEnv): void {
       }
     });
 
-    test.each(['\u{1F600}', 'a\0b', '..', 'x'.repeat(65), '\ud800x', '', ' '])(
-      '%j is refused by a rename too, which changes nothing',
-      async (name) => {
-        const tenant = await caller().signedInTenant();
+    test('that create refuses is refused by a rename too, which changes nothing', async () => {
+      const tenant = await caller().signedInTenant();
+      for (const name of ['\u{1F600}', 'a\0b', '..', 'x'.repeat(65), '\ud800x', '', ' ']) {
         const answer = await caller().update(tenant.token, { new_organization_name: name });
         expectProblem(answer, 422, 'invalid_input');
-        expect(answer.json.errors[0].path).toBe('new_organization_name');
-        expect((await caller().get(tenant.name)).json.collection_name).toBe(tenant.collection);
-      },
-    );
+        expect(answer.json.errors[0].path, JSON.stringify(name)).toBe('new_organization_name');
+      }
+      expect((await caller().get(tenant.name)).json.collection_name).toBe(tenant.collection);
+    });
   });
 
   describe('create', () => {

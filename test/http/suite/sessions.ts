@@ -47,9 +47,11 @@ export function sessionSuite({ caller }: TestEnv): void {
       expect(second.json).toMatchObject({ items: [{ device: 'Device two', current: true }], next_cursor: null });
     });
 
-    test.each(['limit=0', 'limit=101', 'cursor=x', 'of=x'])('are not listed by %s', async (query) => {
+    test('are not listed by a wrong query', async () => {
       const { token } = await caller().signedInTenant();
-      expectProblem(await caller().request('GET', `/admin/sessions?${query}`, { token }), 422, 'invalid_input');
+      for (const query of ['limit=0', 'limit=101', 'cursor=x', 'of=x']) {
+        expectProblem(await caller().request('GET', `/admin/sessions?${query}`, { token }), 422, 'invalid_input');
+      }
     });
 
     test('end one by one, at once, and nobody ends another’s', async () => {

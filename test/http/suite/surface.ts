@@ -32,17 +32,21 @@ export function surfaceSuite({ caller }: TestEnv): void {
       }
     });
 
-    test('gives every answer an id of its own, whatever id the caller sends', async () => {
-      const ids = new Set<string | null>();
-      for (const sent of [undefined, 'my-own-request-id', 'x'.repeat(5000), 'a b', '{"$ne":null}', '<script>']) {
-        const headers = sent === undefined ? {} : { 'X-Request-Id': sent };
-        const { status, headers: got } = await caller().request('GET', '/health/live', { headers });
-        expect(status).toBe(200);
-        expect(got.get('X-Request-Id')).not.toBe(sent);
-        ids.add(got.get('X-Request-Id'));
-      }
-      expect(ids.size).toBe(6);
+    test('gives an answer the request id of the caller', async () => {
+      const headers = { 'X-Request-Id': 'my-own-request-id' };
+      const answer = await caller().request('GET', '/health/live', { headers });
+      expect(answer.headers.get('X-Request-Id')).toBe('my-own-request-id');
     });
+
+    test.each([undefined, 'x'.repeat(5000), 'a b', '{"$ne":null}', '<script>'])(
+      'gives every answer an id of its own where the caller sends %s',
+      async (sent) => {
+        const headers = sent === undefined ? {} : { 'X-Request-Id': sent };
+        const send = async () => (await caller().request('GET', '/health/live', { headers })).headers;
+        const ids = [(await send()).get('X-Request-Id'), (await send()).get('X-Request-Id')];
+        expect(new Set([...ids, sent]).size).toBe(3);
+      },
+    );
 
     test.each(['/health/live', '/health/ready'])('answers 200 for %s', async (path) => {
       const { status, json } = await caller().request('GET', path);
