@@ -1,0 +1,111 @@
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
+import type { GatewayNamespace } from '../../src/store/gateway/executor.ts';
+import { replyTo } from '../../src/store/gateway/executor.ts';
+import type { Executor } from '../../src/store/port.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
+
+vi.mock('cloudflare:workers', () => ({ DurableObject: class {} }));
+const printed = vi.spyOn(console, 'log').mockImplementation(() => {});
+
+const { default: worker } = await import('../../src/entry/worker.ts');
+
+type Env = Parameters<typeof worker.fetch>[1];
+
+/** What the runtime makes of a call whose request has ended: nothing, ever. */
+const never = () => new Promise<never>(() => {});
+
+describe('an isolate', () => {
+  let executor: Executor;
+  /** What happens before a call of the gateway. */
+  let beforeCall: () => Promise<void>;
+  let env: Env;
+  let kept: Promise<unknown>[];
+
+  beforeEach(() => {
+    executor = createSqliteExecutor(openSqliteFile(':memory:'));
+    beforeCall = async () => {};
+    kept = [];
+    const object: ReturnType<GatewayNamespace<{ secret(): Promise<string> }>['getByName']> = {
+      execute: async (command) => {
+        await beforeCall();
+        return replyTo(executor, command);
+      },
+      secret: async () => {
+        await beforeCall();
+        return 'for tests only: 32 bytes and more of it';
+      },
+    };
+    const variables: Record<string, string> = { STORE_TIMEOUT_MS: '100' };
+    env = { ...variables, STORE_GATEWAY: { getByName: () => object } } as unknown as Env;
+  });
+
+  const get = (path: string) =>
+    worker.fetch(new Request(`http://localhost${path}`), env, {
+      waitUntil: (work: Promise<unknown>) => void kept.push(work),
+      passThroughOnException: () => {},
+    } as never);
+
+  test.each([
+    ['for the secret', 0],
+    ['for the database', 1],
+  ])('serves later requests when the first one never got an answer %s', async (_, answered) => {
+    let calls = 0;
+    beforeCall = async () => {
+      if (calls++ >= answered) await never();
+    };
+    const first = get('/org/get?organization_name=TestCo');
+    await vi.waitFor(() => expect(calls).toBe(answered + 1));
+    beforeCall = async () => {};
+    expect((await get('/org/get?organization_name=TestCo')).status).toBe(404);
+    expect((await get('/health/ready')).status).toBe(200);
+    void first;
+  });
+
+  test.each([
+    ['for the secret', 0],
+    ['for the database', 1],
+  ])('serves later requests when the store was away %s at the first one', async (_, answered) => {
+    let calls = 0;
+    beforeCall = async () => {
+      if (calls++ >= answered) throw new Error('Away.');
+    };
+    expect((await get('/org/get?organization_name=TestCo')).status).toBe(503);
+    beforeCall = async () => {};
+    expect((await get('/org/get?organization_name=TestCo')).status).toBe(404);
+  });
+
+  test('keeps the work of a request whose caller got 503 going, to its end', async () => {
+    expect((await get('/health/ready')).status).toBe(200);
+    kept = [];
+    let goOn = () => {};
+    beforeCall = () =>
+      new Promise((resolve) => {
+        goOn = resolve;
+      });
+    expect((await get('/org/get?organization_name=TestCo')).status).toBe(503);
+    expect(kept).toHaveLength(1);
+    goOn();
+    await kept[0];
+  });
+
+  test('says which store it runs on, once', async () => {
+    printed.mockClear();
+    for (let request = 0; request < 2; request++) await get('/health/live');
+    const events = printed.mock.calls.map(([line]) => JSON.parse(String(line)));
+    expect(events.filter(({ event }) => event === 'service.started')).toMatchObject([{ store: 'embedded' }]);
+  });
+
+  test('does not serve with an invalid variable, and its log names the variable', async () => {
+    printed.mockClear();
+    Object.assign(env, { MONGO_URI: 'mongodb://', JWT_SECRET: 'for tests only: 32 bytes and more of it' });
+    const response = await get('/health/live');
+    expect(response.status).toBe(503);
+    expect(await response.json()).toMatchObject({ code: 'unavailable' });
+    const [line] = printed.mock.calls.at(-1) ?? [];
+    expect(JSON.parse(String(line))).toMatchObject({
+      event: 'service.not_started',
+      problems: [expect.stringMatching(/^MONGO_URI /)],
+    });
+  });
+});
