@@ -79,12 +79,15 @@ async function consumeOpen(
   limit: Limit,
   now: Date,
 ): Promise<BudgetDocument | undefined> {
+  const first = windowFrom(now, limit, 0);
   try {
-    return await master.budgets.findOneAndUpdate(
+    const window = await master.budgets.findOneAndUpdate(
       { _id, ends_at: { $gt: now }, used: { $lt: limit.count } },
-      { $inc: { used: 1 }, $setOnInsert: windowFrom(now, limit, 0) },
+      { $inc: { used: 1 }, $setOnInsert: first },
       { upsert: true },
     );
+    // The attempt is consumed. SecantusDB returns no document where several requests open the first window at once.
+    return window ?? (await master.budgets.findOne({ _id })) ?? { _id, used: limit.count, ...first };
   } catch (error) {
     if (!isStoreError(error, 'DuplicateKey')) throw error;
     return undefined;
