@@ -2,7 +2,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { listAudit } from '../../domain/audit/list.ts';
 import { AUDIT_ACTIONS, MAX_SEQUENCE } from '../../domain/audit/schema.ts';
-import { verifyAudit } from '../../domain/audit/verify.ts';
+import { AUDIT_FAULTS, verifyAudit } from '../../domain/audit/verify.ts';
 import type { Env } from '../env.ts';
 import { routeGroup } from '../route.ts';
 import { page, pageQuery, timestamp } from '../schemas.ts';
@@ -30,16 +30,7 @@ const check = z.object({
   broken: z
     .object({
       sequence: z.int(),
-      fault: z.enum([
-        'missing',
-        'altered',
-        'moved',
-        'unlinked',
-        'truncated',
-        'checkpoint_lost',
-        'pending_altered',
-        'second_beginning',
-      ]),
+      fault: z.enum(AUDIT_FAULTS),
     })
     .nullable()
     .meta({ description: 'Where it breaks first, and how.' }),
