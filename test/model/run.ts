@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { ABLATIONS, type Ablation } from './ablations.ts';
 import { RULE_NAMES, RULES, type RuleName, rulesWithout } from './rules.ts';
-import { LARGE, SCENARIO_NAMES, SCENARIOS, type Scenario, type ScenarioName } from './scenarios.ts';
+import { LARGE, SCENARIO_NAMES, SCENARIOS, type ScenarioName } from './scenarios.ts';
 import { exhaust, type Outcome, shortest, traceLine, walk } from './search.ts';
 
 const USAGE = `The model of the organization lifecycle.
@@ -13,7 +13,7 @@ const USAGE = `The model of the organization lifecycle.
   node test/model/run.ts rules                      list the rules
 
   --seconds <n>    time limit for each scenario, rule or walk
-  --json           counterexamples as JSON, one a line
+  --json           results and counterexamples as JSON, one a line
 `;
 
 const say = (line: string): void => {
@@ -40,19 +40,22 @@ function print({ counterexample }: Outcome): void {
   });
 }
 
-function check(names: readonly ScenarioName[], seconds: number | undefined): boolean {
+function check(names: readonly ScenarioName[], seconds: number | undefined, json: boolean): boolean {
   let ok = true;
   let states = 0;
   for (const name of names) {
     const limits = { progress: progressOf(name), ...(seconds === undefined ? {} : { seconds }) };
     const outcome = exhaust(SCENARIOS[name], limits);
-    const result = outcome.counterexample ? 'VIOLATION' : outcome.exhausted ? 'exhausted' : 'CUT by the time limit';
-    say(`${name}: ${result}, ${figures(outcome)}`);
-    print(outcome);
+    if (json) say(JSON.stringify({ scenario: name, ...outcome }));
+    else {
+      const result = outcome.counterexample ? 'VIOLATION' : outcome.exhausted ? 'exhausted' : 'CUT by the time limit';
+      say(`${name}: ${result}, ${figures(outcome)}`);
+      print(outcome);
+    }
     states += outcome.states;
     ok &&= outcome.exhausted;
   }
-  say(`${states.toLocaleString('en')} states in all`);
+  if (!json) say(`${states.toLocaleString('en')} states in all`);
   return ok;
 }
 
@@ -95,7 +98,8 @@ function main(): boolean {
   });
   const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
   const [mode, ...names] = positionals;
-  if (mode === 'check' && names.every(isScenario)) return check(names.length > 0 ? names : SCENARIO_NAMES, seconds);
+  if (mode === 'check' && names.every(isScenario))
+    return check(names.length > 0 ? names : SCENARIO_NAMES, seconds, values.json);
   if (mode === 'ablate' && names.every(isRule)) {
     const chosen = ABLATIONS.filter(
       ({ without }) => names.length === 0 || without.some((rule) => names.includes(rule)),
@@ -123,5 +127,3 @@ function main(): boolean {
 }
 
 if (import.meta.main) process.exitCode = main() ? 0 : 1;
-
-export type { Scenario };
