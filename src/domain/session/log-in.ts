@@ -90,18 +90,18 @@ async function findAccounts(
       : findInOrganization(context, email_key, input.organization_name),
     limitByAddress(context, 'loginAddress'),
   ]);
-  const { admins } = found;
-  const [candidates, limits] = await Promise.all([
-    found.accounts(),
-    limitByAccount(context, { emailKey: email_key, admins, deviceCookies: input.device_cookies }).catch(
-      async (error: unknown) => {
-        if (error instanceof DomainError && error.code === 'too_many_requests') {
-          await countFailure(context, input, await found.accounts(), 'session.sign_in_throttled');
-        }
-        throw error;
-      },
-    ),
-  ]);
+  const active = found.accounts();
+  const limiting = limitByAccount(context, {
+    emailKey: email_key,
+    admins: found.admins,
+    deviceCookies: input.device_cookies,
+  }).catch(async (error: unknown) => {
+    if (error instanceof DomainError && error.code === 'too_many_requests') {
+      await countFailure(context, input, await active, 'session.sign_in_throttled');
+    }
+    throw error;
+  });
+  const [candidates, limits] = await Promise.all([active, limiting]);
   return { candidates, limits };
 }
 
