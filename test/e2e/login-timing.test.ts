@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { parseConfig } from '../../src/config.ts';
-import type { Hasher } from '../../src/platform/password.ts';
-import { createNodeHasher } from '../../src/platform/password-node.ts';
+import type { Hasher } from '../../src/platform/hashing/hasher.ts';
+import { createNodeHasher } from '../../src/platform/hashing/node.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createServices } from '../../src/services.ts';
 import type { Executor } from '../../src/store/port.ts';
-import { createSqliteExecutor } from '../../src/store/sqlite.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import { newEmail, newName } from '../support/caller.ts';
 import { mannWhitney } from '../support/two-samples.ts';
 

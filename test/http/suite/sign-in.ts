@@ -61,16 +61,6 @@ export function signInSuite({ caller, mailbox }: TestEnv): void {
       expect((await caller().login(credentials, names[1])).json.organization).toBe(names[1]);
     });
 
-    test('with an email that nobody verified is tried on the oldest account of it', async () => {
-      const email = newEmail();
-      const [oldest, later] = [newName(), newName()];
-      const [password, otherPassword] = [caller().newPassword(), caller().newPassword()];
-      expect((await caller().create(oldest, { email, password })).status).toBe(200);
-      expect((await caller().create(later, { email, password: otherPassword })).status).toBe(200);
-      expect((await caller().login({ email, password })).json.organization).toBe(oldest);
-      expectProblem(await caller().login({ email, password: otherPassword }), 401, 'invalid_credentials');
-    });
-
     test('says what is left of its budgets', async () => {
       const { headers } = await caller().login({ email: newEmail(), password: caller().newPassword() });
       expect(headers.get('RateLimit-Policy')).toMatch(/"login-address";q=\d+;w=60, "login-account";q=\d+;w=60/);
