@@ -276,7 +276,7 @@ export function bearerTokenSuite({ service, caller }: TestEnv): void {
       );
     });
 
-    test('refuses a token that does not say what one of ours says', async () => {
+    test('refuses a token with wrong claims', async () => {
       const now = Math.floor(Date.now() / 1000);
       const { jwtSecret } = service();
       const payload = (value: unknown) => signToken(headerOf(target.token), value, jwtSecret);
