@@ -23,6 +23,7 @@ export const ABLATIONS: readonly Ablation[] = [
   ablation('renameJournalsFirst', 'names', 'two of one name'),
   ablation('takeOver', 'names', 'left over'),
   ablation('takeOverCompares', 'names', 'two of one name'),
+  ablation('ownClaimJudged', 'names3', 'two of one name'),
   ablation('restamp', 'names3', 'two of one name'),
   ablation('releaseRecorded', 'names', 'two of one name'),
   ablation('forwardOnly', 'late2', 'invisible', 'remade'),
@@ -58,6 +59,6 @@ export const ABLATIONS: readonly Ablation[] = [
   ablation('changingStep', 'admin names', 'half changed'),
   ablation('adminByCompare', 'admin3', 'half changed'),
   ablation('refusalBumpsVersion', 'admin3', 'half changed'),
-  ablation('appliedStaysVisible', 'admin', 'half changed'),
+  ablation('editWaits', 'admin', 'half changed'),
   ablation('rollBackByStep', 'mixed', 'invisible', 'remade', 'left over'),
 ];

@@ -1,3 +1,4 @@
+import { type EditActor, editSteps, startEdit } from './operations/admin-edit.ts';
 import { type CreateActor, createSteps, startCreate } from './operations/create.ts';
 import { type DeleteActor, deleteSteps, startDelete } from './operations/delete.ts';
 import { type LookActor, lookSteps, startLook } from './operations/late-writes.ts';
@@ -33,7 +34,7 @@ export type Transition =
       readonly document: string;
       readonly collection: string;
     }
-  | { readonly event: 'edit admin' | 'foreign collection' | 'lease expires'; readonly subject: string };
+  | { readonly event: 'foreign collection' | 'lease expires'; readonly subject: string };
 
 export type Emit = (next: World, transition: () => Transition) => void;
 
@@ -73,6 +74,8 @@ export function step(world: World, actor: Actor, refused = false): Actor | null 
       return run(deleteSteps, world, actor as DeleteActor, refused);
     case 'look':
       return world.claims.has((actor as LookActor).name) ? run(lookSteps, world, actor as LookActor, refused) : null;
+    case 'edit':
+      return run(editSteps, world, actor as EditActor, refused);
     case 'lease':
       return run(leaseSteps, world, actor as LeaseActor, refused);
   }
@@ -146,6 +149,8 @@ function subjectOf(actor: Actor): string {
     }
     case 'lease':
       return (actor as LeaseActor).name;
+    case 'edit':
+      return '';
   }
 }
 
@@ -232,16 +237,6 @@ function tenantWrites(world: World, organization: string, emit: Emit): void {
 }
 
 function environment(world: World, emit: Emit): void {
-  if (world.count('adminEdit') > 0)
-    for (const organization of world.admins.keys()) {
-      const admin = world.admins.get(organization);
-      if (admin === undefined || world.organizations.get(organization)?.status !== 'active') continue;
-      const next = world.copy();
-      next.spend('adminEdit');
-      const applied = world.rules.appliedStaysVisible ? admin.applied : '';
-      next.admins = next.admins.with(organization, { version: admin.version + 1, applied });
-      emit(next, () => ({ event: 'edit admin', subject: organization }));
-    }
   if (world.count('expire') > 0)
     for (const name of world.names.keys()) {
       const claim = world.names.get(name);
@@ -311,6 +306,13 @@ function beginnings(world: World, scenario: Scenario, emit: Emit): void {
             }),
           );
       }
+    if (owner.status === 'active' && world.count('adminEdit') > 0)
+      begin(
+        'edit admin',
+        organization,
+        '',
+        spending('adminEdit', () => startEdit(organization)),
+      );
     if (idle && world.count('delete') > 0) {
       if (scenario.retention !== 'never')
         begin(

@@ -8,6 +8,7 @@ export const RULES = {
   renameJournalsFirst: 'A rename writes its operation to the organization before it claims a name.',
   takeOver: 'A name claim that is not in force is taken over by compare-and-set on its operation.',
   takeOverCompares: 'A take-over fails where the claim is not the one that was read.',
+  ownClaimJudged: 'An organization does not take its own claim while the claim is in force.',
   restamp: 'An organization stamps its own old name claim with the new operation, also by compare-and-set.',
   releaseRecorded: 'A name claim is released by one conditional write on the operation that the organization recorded.',
   forwardOnly: 'From `moving` on, an operation only goes forward.',
@@ -44,7 +45,7 @@ export const RULES = {
   changingStep: "The admin's change is a step of its own, after the name can no longer be refused.",
   adminByCompare: "An admin's change is applied by compare-and-set on the admin's version.",
   refusalBumpsVersion: "A refused admin's change raises the admin's version, so that nobody applies it later.",
-  appliedStaysVisible: 'The admin keeps the id of the operation that changed it; later edits do not overwrite it.',
+  editWaits: 'Another change of an admin reads the admin, then waits while an operation of the organization runs.',
   rollBackByStep: 'A rollback is conditional on the step.',
 } as const;
 

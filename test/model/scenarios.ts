@@ -205,7 +205,7 @@ export const SCENARIOS = {
   }),
   admin3: scenario(
     "A rename with an admin's change, three actors",
-    { rename: 2, adminChange: 2, adminRefuse: 2, adminEdit: 2, resume: 2 },
+    { rename: 1, adminChange: 1, adminRefuse: 2, adminEdit: 1, resume: 2 },
     { actors: 3 },
   ),
   'admin names': scenario(

@@ -75,7 +75,7 @@ export type Collection = {
 
 export type Admin = {
   readonly version: number;
-  /** The last operation whose change was applied. */
+  /** The operation, or the edit, that changed the admin last. */
   readonly applied: string;
 };
 
@@ -85,7 +85,7 @@ export type DocumentFate = 'written' | 'reported' | 'deleted';
 
 /** Somebody who works through the steps of a verb, one store call a step. */
 export type Actor = { readonly verb: Verb; readonly organization: string; readonly step: string };
-export type Verb = 'create' | 'rename' | 'delete' | 'look' | 'lease';
+export type Verb = 'create' | 'rename' | 'delete' | 'look' | 'lease' | 'edit';
 
 export type ViolationKind =
   | 'mixed'

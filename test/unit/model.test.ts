@@ -16,13 +16,14 @@ const SMALL: readonly ScenarioName[] = [
   'lost replies',
   'lost replies admin',
   'lost replies ids',
-  'admin',
   'admin slug',
 ];
 
 /** Rules whose counterexample lies deeper: `npm run model` finds them. */
 const DEEP: readonly RuleName[] = [
   'restamp',
+  'ownClaimJudged',
+  'placementReadAgain',
   'nextTargetByCompare',
   'takeOverCompares',
   'rollBackByStep',

@@ -201,6 +201,8 @@ export const renameSteps: Steps<RenameActor> = {
 
   'read owner': (world, actor) => {
     const { seen, journal, organization } = actor;
+    const own = seen?.organization === organization && !world.rules.ownClaimJudged;
+    if (own) return at(actor, 'take name', { seen });
     if (seen === null || !world.rules.takeOver || isInForce(world, journal.name, seen, organization))
       return at(actor, 'refuse name');
     return at(actor, 'take name', { seen });
