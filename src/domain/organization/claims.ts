@@ -38,7 +38,12 @@ export async function claimName(
 ): Promise<boolean> {
   const { names, organizations } = context.master;
   const _id = nameClaimId(claim.key);
-  const taken = { organization_id: claim.organizationId, operation_id: claim.operationId, due_at: null };
+  const taken = {
+    organization_id: claim.organizationId,
+    operation_id: claim.operationId,
+    due_at: null,
+    leased_until: null,
+  };
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
     if (await insertUnlessThere(context, () => names.insertOne({ _id, kind: 'name', ...taken }))) return true;
     const holder = await names.findOne({ _id });
@@ -54,7 +59,10 @@ export async function claimName(
       return false;
     }
     const asRead = { _id, operation_id: holder.operation_id };
-    const { matched } = await retryOnUnknownOutcome(context, () => names.updateOne(asRead, { $set: taken }));
+    const own = owner?._id === claim.organizationId && { leased_until: holder.due_at };
+    const { matched } = await retryOnUnknownOutcome(context, () =>
+      names.updateOne(asRead, { $set: { ...taken, ...own } }),
+    );
     if (matched === 1) return true;
   }
   return false;
@@ -82,6 +90,21 @@ export async function releaseName(
     if (nameLeaseMs === 0) return names.deleteOne(own);
     const due_at = new Date(context.clock().getTime() + nameLeaseMs);
     return names.updateOne({ ...own, due_at: null }, { $set: { due_at } });
+  });
+}
+
+/** Lets go of a name that an operation took and was refused: one that was leased to its organization is leased again. */
+export async function returnName(
+  context: Needs<'master' | 'wait'>,
+  { key, operationId }: { readonly key: string; readonly operationId: string },
+): Promise<void> {
+  const { names } = context.master;
+  const taken = { _id: nameClaimId(key), operation_id: operationId };
+  const claim = await names.findOne(taken);
+  if (claim === undefined) return;
+  await retryOnUnknownOutcome(context, async () => {
+    if (claim.leased_until === null) return names.deleteOne(taken);
+    return names.updateOne(taken, { $set: { due_at: claim.leased_until } });
   });
 }
 

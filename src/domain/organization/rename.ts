@@ -4,9 +4,8 @@ import { auditNote } from '../audit/note.ts';
 import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
 import type { DomainError } from '../errors.ts';
-import { retryOnUnknownOutcome } from '../retry.ts';
 import { claimCollection, markFormer, moveCollection } from '../tenant-data/collections.ts';
-import { claimName, nameClaimId, releaseName } from './claims.ts';
+import { claimName, releaseName, returnName } from './claims.ts';
 import { advance, beginOperation, ended, endOperation } from './journal.ts';
 import type { OrganizationName } from './name.ts';
 import { collectionCandidates } from './name.ts';
@@ -100,11 +99,9 @@ const STEPS: Readonly<Record<Exclude<RenameOperation['step'], 'releasing'>, Step
     const { admin, id, from, to } = operation;
     const refusal = admin === null ? undefined : await changeAdmin(context, admin);
     if (refusal === undefined) return beginMoving(context, organization, operation);
-    return rollBack(context, organization, refusal, async () => {
-      if (to.key === from.key) return;
-      const taken = { _id: nameClaimId(to.key), operation_id: id };
-      await retryOnUnknownOutcome(context, () => context.master.names.deleteOne(taken));
-    });
+    // A change that was refused is refused for good, so the name goes first: an instance that dies leaves nothing.
+    if (to.key !== from.key) await returnName(context, { key: to.key, operationId: id });
+    return rollBack(context, organization, refusal);
   },
 
   /** Renames the collection, and commits: from here on the organization has its new name. */
@@ -224,11 +221,9 @@ async function rollBack(
   context: Context,
   organization: OrganizationDocument,
   refusal: DomainError,
-  letGo: () => Promise<void> = async () => {},
 ): Promise<undefined> {
   const rolledBack = await advance(context, organization, { $set: ended(context, organization, { unrecorded: true }) });
   if (rolledBack === undefined) return undefined;
-  await letGo();
   throw refusal;
 }
 

@@ -130,6 +130,8 @@ export type NameClaim = {
    * null otherwise.
    */
   readonly due_at: Date | null;
+  /** What `due_at` was when its own organization took it back: what it becomes again when that is refused. */
+  readonly leased_until: Date | null;
 };
 
 /** What anyone may see of an organization. */
