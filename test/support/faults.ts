@@ -1,7 +1,7 @@
 import type { Command, CommandOf, Executor, Op, Results } from '../../src/store/port.ts';
-import { StoreError } from '../../src/store/port.ts';
+import { READS, StoreError } from '../../src/store/port.ts';
 
-/** What can befall one call of the store. */
+/** What can happen to one call of the store. */
 export type Fault =
   /** The instance dies, and the call has no effect. */
   | 'crash before'
@@ -11,16 +11,22 @@ export type Fault =
   | 'reply lost'
   /** The call has no effect, and the instance is told so. */
   | 'unavailable'
-  /** The instance sleeps past its lease, others clear up behind it, and then the call goes through. */
+  /** The instance sleeps for hours, others clear up behind it, and then the call goes through. */
   | 'pause'
   /** As `pause`, and the call is the instance's last: it clears up nothing of its own. */
   | 'pause and crash'
-  /** The instance is told that the outcome is not known; the call has its effect only after others have cleared up. */
+  /** The instance is told that the outcome is not known. The call has its effect only after others have cleared up. */
   | 'late effect'
   /** From this call on, every call has its effect and no reply arrives. */
   | 'deaf'
   /** From this call on, no call has an effect. */
-  | 'away';
+  | 'away'
+  /** Others, whose clock is an hour ahead, clear up: to them, every lease has expired. Then the call goes through. */
+  | 'others ahead'
+  /** From this call on, the instance's clock is an hour ahead of the others', and others clear up. */
+  | 'clock ahead'
+  /** From this call on, the instance's clock is an hour behind the others', and others clear up. */
+  | 'clock behind';
 
 export const FAULTS: readonly Fault[] = [
   'crash before',
@@ -32,13 +38,16 @@ export const FAULTS: readonly Fault[] = [
   'late effect',
   'deaf',
   'away',
+  'others ahead',
+  'clock ahead',
+  'clock behind',
 ];
 
-/** Where a fault strikes: at the `at`th call from now, counted from 1. */
+/** A fault at the `at`th call from now, counted from 1. */
 export type Plan = {
   readonly at: number;
   readonly fault: Fault;
-  /** What happens while the instance sleeps. */
+  /** What happens while the instance does not run. */
   readonly meanwhile: () => Promise<void>;
 };
 
@@ -49,41 +58,47 @@ export class Crashed extends Error {
 
 /** The store as one instance of the service sees it. */
 export type FaultyExecutor = Executor & {
-  /** Counts calls from here on, and lets the fault strike. */
+  /** Counts calls from here on, and makes the planned fault happen. */
   arm(plan?: Plan): void;
   /** The calls since it was armed, in words. */
   calls(): readonly string[];
-  /** Whether the planned fault has struck. */
-  struck(): boolean;
+  /** Whether the planned fault has happened. */
+  hasHappened(): boolean;
   isDead(): boolean;
-  /** How much of what was called has changed anything. */
+  /** How many calls have changed anything. */
   changes(): number;
   /** Lets what is still on its way to the store arrive. */
   deliverLate(): Promise<void>;
 };
 
 export type FaultyOptions = {
-  /** Answers every renameCollection as a server does that does not permit it. */
-  readonly refuseRename?: boolean;
+  /** Asked at each renameCollection: true refuses it, as a server does that does not permit it. */
+  readonly refusesRename?: () => boolean;
+  /** Answers listCollections as a server does that gives collections no ids. */
+  readonly withoutIds?: boolean;
 };
 
-const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections', 'digestDocuments']);
-
 /** A view of a shared store for one instance, in which a fault can be planned. Closing it leaves the store open. */
-export function createFaultyExecutor(shared: Executor, { refuseRename = false }: FaultyOptions = {}): FaultyExecutor {
+export function createFaultyExecutor(
+  shared: Executor,
+  { refusesRename = () => false, withoutIds = false }: FaultyOptions = {},
+): FaultyExecutor {
   let plan: Plan | undefined;
   let calls: string[] = [];
   let changes = 0;
   let dead = false;
-  let struck = false;
+  let happened = false;
   const late: (() => Promise<unknown>)[] = [];
 
   const perform = async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
-    if (refuseRename && command.op === 'renameCollection') {
-      throw new StoreError('NotPermitted', 'This server renames nothing.');
+    if (command.op === 'renameCollection' && refusesRename()) {
+      throw new StoreError('NotPermitted', 'This server does not rename collections.');
     }
     const result = await shared.execute(command);
     if (hasChanged(command, result)) changes++;
+    if (withoutIds && command.op === 'listCollections') {
+      return (result as Results['listCollections']).map(({ name }) => ({ name, id: null })) as Results[O];
+    }
     return result;
   };
 
@@ -98,8 +113,8 @@ export function createFaultyExecutor(shared: Executor, { refuseRename = false }:
     throw unknown(command);
   };
 
-  const strike = async <O extends Op>(command: CommandOf<O>, { fault, meanwhile }: Plan): Promise<Results[O]> => {
-    struck = true;
+  const fail = async <O extends Op>(command: CommandOf<O>, { fault, meanwhile }: Plan): Promise<Results[O]> => {
+    happened = true;
     switch (fault) {
       case 'crash before':
         dead = true;
@@ -115,6 +130,9 @@ export function createFaultyExecutor(shared: Executor, { refuseRename = false }:
       case 'away':
         throw new StoreError('Unavailable', 'The store is away.');
       case 'pause':
+      case 'others ahead':
+      case 'clock ahead':
+      case 'clock behind':
         await meanwhile();
         return perform(command);
       case 'pause and crash':
@@ -133,7 +151,7 @@ export function createFaultyExecutor(shared: Executor, { refuseRename = false }:
       if (dead) throw new Crashed('The instance is dead.');
       calls.push(inWords(command));
       if (plan === undefined || calls.length < plan.at) return perform(command);
-      if (calls.length === plan.at) return strike(command, plan);
+      if (calls.length === plan.at) return fail(command, plan);
       if (plan.fault === 'deaf') return performUnheard(command);
       if (plan.fault === 'away') throw new StoreError('Unavailable', 'The store is away.');
       return perform(command);
@@ -143,10 +161,10 @@ export function createFaultyExecutor(shared: Executor, { refuseRename = false }:
     arm: (next) => {
       plan = next;
       calls = [];
-      struck = false;
+      happened = false;
     },
     calls: () => calls,
-    struck: () => struck,
+    hasHappened: () => happened,
     isDead: () => dead,
     changes: () => changes,
     deliverLate: async () => {
@@ -157,20 +175,14 @@ export function createFaultyExecutor(shared: Executor, { refuseRename = false }:
 
 function inWords(command: Command): string {
   const where = 'collection' in command ? ` ${command.collection}` : '';
-  return command.op === 'renameCollection' ? `${command.op}${where} to ${command.to}` : `${command.op}${where}`;
+  return 'to' in command ? `${command.op}${where} to ${command.to}` : `${command.op}${where}`;
 }
 
 function hasChanged<O extends Op>(command: CommandOf<O>, result: Results[O]): boolean {
+  if (READS.has(command.op)) return false;
   switch (command.op) {
-    case 'ping':
-    case 'find':
-    case 'count':
-    case 'listCollections':
-    case 'digestDocuments':
-      return false;
     case 'deleteOne':
     case 'deleteMany':
-    case 'deleteDocuments':
       return result !== 0;
     case 'updateOne':
     case 'replaceOne': {

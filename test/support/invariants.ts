@@ -1,26 +1,27 @@
-import type { AdminDocument } from '../../src/domain/admin/admin.ts';
-import type { AuditEntry } from '../../src/domain/audit/chain.ts';
-import type { Master } from '../../src/domain/context.ts';
-import type { IdempotencyDocument } from '../../src/domain/idempotency/idempotency.ts';
-import type { ClaimDocument } from '../../src/domain/organization/claims.ts';
-import { nameClaimId } from '../../src/domain/organization/claims.ts';
-import type { ErasureDocument } from '../../src/domain/organization/erase.ts';
-import type { OrganizationDocument, Placement } from '../../src/domain/organization/organization.ts';
-import { asidePrefix, trashName } from '../../src/domain/organization/organization.ts';
-import type { SessionDocument } from '../../src/domain/session/session.ts';
+import type { AdminDocument } from '../../src/domain/admin/schema.ts';
+import type { AuditCheckpoint, AuditEntry } from '../../src/domain/audit/schema.ts';
+import type { IdempotencyDocument } from '../../src/domain/idempotency/schema.ts';
+import { MASTER_COLLECTIONS } from '../../src/domain/master.ts';
+import { isInForce, nameClaimId } from '../../src/domain/organization/claims.ts';
+import type { NameClaim, OrganizationDocument } from '../../src/domain/organization/schema.ts';
+import type { MailDocument, Message } from '../../src/domain/outbox/schema.ts';
+import type { SessionDocument } from '../../src/domain/session/schema.ts';
+import type { CollectionClaim } from '../../src/domain/tenant-data/schema.ts';
+import { collectionClaimId } from '../../src/domain/tenant-data/schema.ts';
 import type { Document } from '../../src/store/port.ts';
 import { BATCH_LIMIT, isStoreError } from '../../src/store/port.ts';
 import type { Database } from '../../src/store/store.ts';
+import { FOREIGN } from './tenant-guard.ts';
 
-/** Names that only tenants' collections have, whatever becomes of them. */
-const TENANTS = /^(org|late|trash|copy)(_|$)/;
+/** The service's own collections: all others are tenants', or foreign. */
+const OWN = new Set([...Object.keys(MASTER_COLLECTIONS), 'tenantry']);
 
 /** Everything that a database holds, collection by collection. */
 export type Snapshot = ReadonlyMap<string, readonly Document[]>;
 
-/** Reads everything through the port. For databases of tests: a collection holds at most 1000 documents. */
+/** Reads everything through the port. For databases of tests: a collection holds fewer than 1000 documents. */
 export async function takeSnapshot(database: Database): Promise<Snapshot> {
-  const names = await database.listCollections();
+  const names = (await database.listCollections()).map(({ name }) => name);
   const contents = await Promise.all(names.map((name) => database.collection(name).find({}, { sort: { _id: 1 } })));
   for (const [index, documents] of contents.entries()) {
     if (documents.length === BATCH_LIMIT) throw new Error(`${names[index]} is too large to be looked through.`);
@@ -33,24 +34,36 @@ const of = <T extends Document>(snapshot: Snapshot, collection: string): readonl
 
 const organizationsOf = (snapshot: Snapshot) => of<OrganizationDocument>(snapshot, 'organizations');
 
+const nameClaimsOf = (snapshot: Snapshot) => of<NameClaim>(snapshot, 'claims').filter(({ kind }) => kind === 'name');
+
+const collectionClaimsOf = (snapshot: Snapshot) =>
+  of<CollectionClaim>(snapshot, 'claims').filter(({ kind }) => kind === 'collection');
+
+const isLiving = ({ status }: OrganizationDocument): boolean => status === 'active' || status === 'deleted';
+
+/** False for the stub of a create that was rolled back. */
+const wasThere = ({ status, named_by }: OrganizationDocument): boolean => status !== 'erased' || named_by !== '';
+
 /**
- * Where the documents of an organization at rest are: in its collection, and nowhere else. While it is kept to be
- * restored, they are aside, and what late writers bring back waits beside them.
+ * Where documents of an organization are: its collection, what was kept aside and reported, and, while the server
+ * refuses to move it, what is written to the name that it will have.
  */
-function homesOf(snapshot: Snapshot, { _id, status, placement }: OrganizationDocument): string[] {
-  if (status !== 'deleted') return [placement.collection];
-  const waiting = [...snapshot.keys()].filter((name) => name.startsWith(asidePrefix(_id)));
-  return [trashName(_id), placement.collection, ...waiting].filter((name) => snapshot.has(name));
+function homesOf(snapshot: Snapshot, { _id, placement, next_placement }: OrganizationDocument): string[] {
+  const kept = collectionClaimsOf(snapshot)
+    .filter(({ organization_id }) => organization_id === _id)
+    .flatMap(({ asides }) => Object.keys(asides).filter((name) => asides[name] === 'kept'));
+  const next = next_placement?.collection ?? '';
+  return [placement.collection, ...kept, ...(snapshot.has(next) ? [next] : [])];
 }
 
 /**
- * What is wrong in a database at rest: no operation can be under way, and no quarantine either, as reconciling is over.
+ * What is wrong in a database at rest: no operation is under way, and every look has been taken.
  * @returns a line for each thing that is wrong
  */
 export function findViolations(snapshot: Snapshot, now: Date): string[] {
   return [
     ...violationsOfOrganizations(snapshot),
-    ...violationsOfClaims(snapshot, now),
+    ...violationsOfNames(snapshot, now),
     ...violationsOfCollections(snapshot),
     ...violationsOfBelongings(snapshot),
   ];
@@ -59,101 +72,127 @@ export function findViolations(snapshot: Snapshot, now: Date): string[] {
 function violationsOfOrganizations(snapshot: Snapshot): string[] {
   const found: string[] = [];
   const keys = new Map<string, string>();
-  const claims = new Map(of<ClaimDocument>(snapshot, 'claims').map((claim) => [claim._id, claim]));
+  const collections = new Map(collectionClaimsOf(snapshot).map((claim) => [claim._id, claim]));
   for (const organization of organizationsOf(snapshot)) {
-    const { _id, status, operation, lease_until, key, placement } = organization;
-    if (operation !== null || lease_until !== null || (status !== 'active' && status !== 'deleted')) {
+    const { _id, status, operation, key, placement, next_placement, due_at, erased_at } = organization;
+    if (operation !== null || status === 'creating' || status === 'deleting') {
       found.push(`organization ${_id} has an operation open: ${status}, ${JSON.stringify(operation)}`);
+    }
+    if (status === 'erased') {
+      const { name, slug, address_key } = organization;
+      const isBlank = name + key + slug + placement.collection === '' && address_key === null && erased_at !== null;
+      if (!isBlank || due_at === null) found.push(`the stub ${JSON.stringify(organization)} is not as stubs are`);
+      continue;
     }
     const other = keys.get(key);
     if (other !== undefined) found.push(`organizations ${other} and ${_id} share the key ${key}`);
     keys.set(key, _id);
-    for (const claimed of [nameClaimId(key), collectionClaimOf(placement)]) {
-      if (claims.get(claimed)?.organization_id !== _id) found.push(`organization ${_id} has no claim on ${claimed}`);
+    const wanted = [placement.collection, ...(next_placement === null ? [] : [next_placement.collection])];
+    for (const collection of wanted) {
+      const claim = collections.get(collectionClaimId({ ...placement, collection }));
+      if (claim?.organization_id !== _id || claim.state !== 'held') {
+        found.push(`organization ${_id} does not hold ${collection}: ${JSON.stringify(claim)}`);
+      }
+    }
+    const hasDueWork = status === 'deleted' || next_placement !== null;
+    if (hasDueWork !== (due_at !== null)) found.push(`organization ${_id} (${status}) is due at ${due_at}`);
+  }
+  return found;
+}
+
+function violationsOfNames(snapshot: Snapshot, now: Date): string[] {
+  const claims = nameClaimsOf(snapshot);
+  const organizations = new Map(organizationsOf(snapshot).map((organization) => [organization._id, organization]));
+  const found: string[] = [];
+  for (const { _id, named_by, key } of [...organizations.values()].filter(isLiving)) {
+    const claim = claims.find((one) => one._id === nameClaimId(key));
+    const isHeld = claim?.organization_id === _id && claim.operation_id === named_by && claim.due_at === null;
+    if (!isHeld) found.push(`organization ${_id} does not hold its name ${key}: ${JSON.stringify(claim)}`);
+  }
+  for (const claim of claims) {
+    const owner = organizations.get(claim.organization_id);
+    const isName = owner !== undefined && isLiving(owner) && claim._id === nameClaimId(owner.key);
+    const isLeased = owner !== undefined && isLiving(owner) && claim.due_at !== null && claim.due_at > now;
+    // What an instance claims that was paused until its operation had ended is in nobody's way.
+    if (!isName && !isLeased && isInForce(claim, owner, now)) {
+      found.push(`the name claim ${JSON.stringify(claim)} is in force`);
     }
   }
   return found;
 }
 
-const collectionClaimOf = ({ cluster, database, collection }: Placement): string =>
-  `collection:${cluster}/${database}/${collection}`;
-
-function violationsOfClaims(snapshot: Snapshot, now: Date): string[] {
-  const organizations = new Map(organizationsOf(snapshot).map((organization) => [organization._id, organization]));
-  return of<ClaimDocument>(snapshot, 'claims').flatMap(({ _id, organization_id, state, until }) => {
-    const owner = organizations.get(organization_id);
-    if (owner === undefined) return [`the ${state} claim on ${_id} is of ${organization_id}, which is not there`];
-    if (state === 'leased' && until !== null && until > now) return [];
-    const inForce = _id === nameClaimId(owner.key) || _id === collectionClaimOf(owner.placement);
-    if (state === 'held' && inForce) return [];
-    return [`the ${state} claim on ${_id} is of ${organization_id}, which has no use for it`];
-  });
-}
-
 function violationsOfCollections(snapshot: Snapshot): string[] {
-  const organizations = organizationsOf(snapshot);
   const found: string[] = [];
-  const kept = organizations.filter(({ status }) => status === 'deleted').map((one) => homesOf(snapshot, one));
-  const keptTogether = (one: string, other: string) =>
-    kept.some((names) => names.includes(one) && names.includes(other));
-  const homes = new Set(organizations.flatMap((organization) => homesOf(snapshot, organization)));
-  for (const home of homes) if (!snapshot.has(home)) found.push(`the collection ${home} is not there`);
-  const seen = new Map<string, string>();
+  const homes = new Set<string>();
+  for (const organization of organizationsOf(snapshot).filter(isLiving)) {
+    const { placement, _id } = organization;
+    if (!snapshot.has(placement.collection)) found.push(`the collection of organization ${_id} is not there`);
+    for (const home of homesOf(snapshot, organization)) homes.add(home);
+  }
   for (const [name, documents] of snapshot) {
-    if (!TENANTS.test(name)) continue;
-    if (!homes.has(name)) found.push(`the collection ${name} (${documents.length} documents) is no organization's`);
-    for (const { _id } of documents) {
-      const other = seen.get(_id);
-      // What waits aside of an organization that can be restored is told from what is there when it is restored.
-      if (other !== undefined && !keptTogether(other, name))
-        found.push(`the document ${_id} is in ${other} and in ${name}`);
-      seen.set(_id, name);
+    if (OWN.has(name) || homes.has(name)) continue;
+    const isForeign = documents.length > 0 && documents.every(({ tenant }) => tenant === FOREIGN);
+    if (!isForeign) found.push(`the collection ${name} (${documents.length} documents) is no organization's`);
+  }
+  for (const { _id, asides } of collectionClaimsOf(snapshot)) {
+    for (const [name, state] of Object.entries(asides)) {
+      // A name that was recorded for a call which never came stays recorded, for the call may still come.
+      if (state === 'pending' && snapshot.has(name)) found.push(`the aside ${name} of ${_id} was not merged`);
     }
   }
   return found;
 }
 
 function violationsOfBelongings(snapshot: Snapshot): string[] {
-  const organizations = new Set(organizationsOf(snapshot).map(({ _id }) => _id));
+  const organizations = new Map(organizationsOf(snapshot).map((organization) => [organization._id, organization]));
+  const isOfNone = (id: string | null) => {
+    const organization = id === null ? undefined : organizations.get(id);
+    return id !== null && (organization === undefined || !isLiving(organization));
+  };
+  const found: string[] = [];
   const admins = of<AdminDocument>(snapshot, 'admins');
   const adminIds = new Set(admins.map(({ _id }) => _id));
-  const found: string[] = [];
-  for (const { _id, organization_id } of admins) {
-    if (!organizations.has(organization_id))
-      found.push(`the admin ${_id} is of ${organization_id}, which is not there`);
+  for (const { _id, organization_id, audit_pending, audit_due_at } of admins) {
+    if (isOfNone(organization_id)) found.push(`the admin ${_id} is of ${organization_id}, which is not there`);
+    if (audit_pending !== null || audit_due_at !== null) found.push(`the admin ${_id} has events that wait`);
   }
-  for (const id of organizations) {
-    if (!admins.some(({ organization_id }) => organization_id === id)) found.push(`organization ${id} has no admin`);
+  for (const { _id } of [...organizations.values()].filter(isLiving)) {
+    const owners = admins.filter(({ organization_id, role }) => organization_id === _id && role === 'owner');
+    if (owners.length === 0) found.push(`organization ${_id} has no owner`);
   }
   for (const { _id, organization_id, admin_id } of of<SessionDocument>(snapshot, 'sessions')) {
-    if (!organizations.has(organization_id)) found.push(`the session ${_id} is of ${organization_id}, which is gone`);
+    if (isOfNone(organization_id)) found.push(`the session ${_id} is of ${organization_id}, which is gone`);
     if (!adminIds.has(admin_id)) found.push(`the session ${_id} is of the admin ${admin_id}, who is gone`);
   }
+  for (const { _id, organization_id, kind } of of<MailDocument>(snapshot, 'mails')) {
+    if (isOfNone(organization_id)) found.push(`the mail ${_id} (${kind}) is of ${organization_id}, which is gone`);
+  }
   for (const { _id, organization_id, answer } of of<IdempotencyDocument>(snapshot, 'idempotency_keys')) {
-    if (answer !== null && !organizations.has(organization_id)) {
+    if (answer !== null && isOfNone(organization_id)) {
       found.push(`the answer kept for ${_id} is of ${organization_id}, which is not there`);
     }
   }
-  for (const { _id } of of<ErasureDocument>(snapshot, 'erasures')) {
-    if (organizations.has(_id)) found.push(`organization ${_id} is said to be erased, and is there`);
+  for (const { _id, due_at } of of<AuditCheckpoint>(snapshot, 'audit_checkpoints')) {
+    if (due_at !== null) found.push(`the checkpoint of ${_id} is due`);
   }
   return found;
 }
 
-/** What outlives an organization: the receipt of its erasure, and its audit log. They know it by ids alone. */
-const REMAINING = new Set(['erasures', 'audit', 'audit_heads']);
+/** What outlives an organization, and knows it by ids alone. */
+const REMAINING = new Set(['organizations', 'audit', 'audit_checkpoints']);
 
 /**
- * Where anything of an organization is still found, as text, in any document of any collection, or in a collection's
- * name.
- * @param ids found nowhere but in what is to remain
- * @param words found nowhere at all: names, addresses, what documents hold
+ * Where anything of an organization is still found, as text, in any document of any collection or in a collection's
+ * name. Claims on collections stay for ever, and name what was claimed.
+ * @param traces.ids found nowhere but in what is to remain
+ * @param traces.words found nowhere at all: names, addresses, what documents hold
  */
 export function findTraces(snapshot: Snapshot, { ids, words }: Traces): string[] {
   const found: string[] = [];
   for (const [collection, documents] of snapshot) {
     const wanted = [...words, ...(REMAINING.has(collection) ? [] : ids)].map((word) => word.toLowerCase());
-    for (const text of [collection, ...documents.map((document) => JSON.stringify(document))]) {
+    const rest = documents.filter((document) => collection !== 'claims' || document['kind'] !== 'collection');
+    for (const text of [collection, ...rest.map((document) => JSON.stringify(document))]) {
       const lower = text.toLowerCase();
       for (const word of wanted) if (lower.includes(word)) found.push(`${collection} has ${word}: ${text}`);
     }
@@ -163,50 +202,82 @@ export function findTraces(snapshot: Snapshot, { ids, words }: Traces): string[]
 
 export type Traces = { readonly ids: readonly string[]; readonly words: readonly string[] };
 
-/** What the database means, without what two right runs of the same may differ in: ids, times, suffixes. */
-export type Meaning = readonly {
-  readonly name: string;
-  readonly key: string;
-  readonly slug: string;
-  readonly status: string;
-  readonly epoch: number;
-  readonly admins: readonly string[];
-  readonly documents: readonly string[];
-  /** Whether the tenant's own unique index refuses what it should; null where there is no document to try it with. */
-  readonly unique: boolean | null;
-  /** Names that it left and that are kept for it. */
-  readonly remembered: readonly string[];
-  /** What its audit log says of it and its admins, sign-ins apart: each change once. */
-  readonly audited: readonly string[];
-}[];
+/** What the `sku` of a document begins with that the normalized state leaves out: how many are written differs. */
+export const UNCOUNTED = 'uncounted-';
 
-/** Reads what the database means. Tries the unique index on `sku` that tenants of tests have. */
-export async function readMeaning({ database }: Master, snapshot: Snapshot): Promise<Meaning> {
-  const meanings: Meaning[number][] = [];
-  for (const organization of organizationsOf(snapshot)) {
-    const { name, key, slug, status, epoch, _id } = organization;
-    const homes = homesOf(snapshot, organization);
-    const documents = homes.flatMap((home) => snapshot.get(home) ?? []);
-    const admins = of<AdminDocument>(snapshot, 'admins').filter(({ organization_id }) => organization_id === _id);
-    meanings.push({
+const isUncounted = (sku: unknown): boolean => typeof sku === 'string' && sku.startsWith(UNCOUNTED);
+
+/** What is in the database, without what may differ between two correct runs: ids, times, suffixes. */
+export type NormalizedState = {
+  readonly organizations: readonly {
+    readonly name: string;
+    readonly key: string;
+    readonly slug: string;
+    readonly status: string;
+    readonly epoch: number;
+    /** Whether the collection is still to be renamed. */
+    readonly isMoveOpen: boolean;
+    readonly admins: readonly string[];
+    readonly documents: readonly string[];
+    /** Whether the tenant's own unique index refuses what it should; null where there is no document to try it with. */
+    readonly unique: boolean | null;
+    /** Names that it left and that are leased to it. */
+    readonly leased: readonly string[];
+    /** What its audit log says of it and its admins, sign-ins apart: each change once. */
+    readonly audited: readonly string[];
+  }[];
+  /** Mails that were handed over, by address and kind: each at least once. */
+  readonly mails: readonly string[];
+};
+
+/** Reads the normalized state. Tries the unique index on `sku` that the tests' tenants have. */
+export async function normalizedState(
+  database: Database,
+  snapshot: Snapshot,
+  mails: readonly Message[] = [],
+): Promise<NormalizedState> {
+  const organizations: NormalizedState['organizations'][number][] = [];
+  for (const organization of organizationsOf(snapshot).filter(wasThere)) {
+    const { name, key, slug, status, epoch, next_placement, _id } = organization;
+    const isOwn = ({ organization_id }: { readonly organization_id: string | null }) => organization_id === _id;
+    const [home = '', ...kept] = homesOf(snapshot, organization);
+    const documents = snapshot.get(home) ?? [];
+    const all = [...documents, ...kept.flatMap((name) => snapshot.get(name) ?? [])]
+      .filter(({ sku }) => !isUncounted(sku))
+      .map((document) => JSON.stringify(document));
+    organizations.push({
       name,
       key,
       slug,
       status,
       epoch,
-      admins: admins.map((admin) => `${admin.email} ${admin.password_hash} ${admin.role} ${admin.epoch}`).sort(),
-      documents: [...new Set(documents.map((document) => JSON.stringify(document)))].sort(),
-      unique: await refusesAgain(database, homes[0] ?? '', documents),
-      remembered: of<ClaimDocument>(snapshot, 'claims')
-        .filter((claim) => claim.organization_id === _id && claim.state === 'leased')
+      isMoveOpen: next_placement !== null,
+      admins: of<AdminDocument>(snapshot, 'admins')
+        .filter(isOwn)
+        .map(
+          ({ email, email_verified, password_hash, role, epoch: adminEpoch }) =>
+            `${email} ${email_verified} ${password_hash} ${role} ${adminEpoch}`,
+        )
+        .sort(),
+      // A kept collection also holds what was merged.
+      documents: [...new Set(all)].sort(),
+      unique: await refusesAgain(database, home, documents),
+      leased: nameClaimsOf(snapshot)
+        .filter((claim) => isOwn(claim) && claim.due_at !== null)
         .map((claim) => claim._id),
       audited: of<AuditEntry>(snapshot, 'audit')
-        .filter(({ organization_id, action }) => organization_id === _id && !action.startsWith('session.'))
+        .filter((entry) => isOwn(entry) && !entry.action.startsWith('session.'))
         .map(({ action }) => action)
         .sort(),
     });
   }
-  return meanings.sort((a, b) => (a.key < b.key ? -1 : 1));
+  return {
+    organizations: organizations.sort((a, b) => {
+      const [one, other] = [a, b].map(({ key, audited }) => `${key} ${audited.join()}`) as [string, string];
+      return one < other ? -1 : 1;
+    }),
+    mails: [...new Set(mails.map(({ to, subject }) => `${to}: ${subject.replace(/ (?:for|to) .*/, '')}`))].sort(),
+  };
 }
 
 async function refusesAgain(

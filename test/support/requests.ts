@@ -1,11 +1,11 @@
 /** What callers ask of the service, as its HTTP handlers put it to the domain. */
-import { createOrganizationOnce } from '../../src/domain/idempotency/idempotency.ts';
+import { createOrganizationOnce } from '../../src/domain/idempotency/create-once.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
-import { deleteOrganization, repeatDelete } from '../../src/domain/organization/delete.ts';
+import { deleteOrganization } from '../../src/domain/organization/delete.ts';
 import { restoreOrganization } from '../../src/domain/organization/restore.ts';
 import type { UpdateOrganizationInput } from '../../src/domain/organization/update.ts';
-import { repeatUpdate, updateOrganization } from '../../src/domain/organization/update.ts';
-import { authenticateOrRepeat } from '../../src/domain/session/authenticate.ts';
+import { updateOrganization } from '../../src/domain/organization/update.ts';
+import { authenticate } from '../../src/domain/session/authenticate.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
 import type { Instance } from './world.ts';
 
@@ -14,11 +14,16 @@ export const PASSWORD = 'correct horse battery';
 /** The address of an organization's first admin, in the tests. */
 export const emailOf = (name: string): string => `${name.toLowerCase().replaceAll(' ', '-')}@example.com`;
 
-export const create = ({ context }: Instance, name: string) =>
-  createOrganization(context, { organization_name: name, email: emailOf(name), password: PASSWORD });
+export const create = ({ context }: Instance, name: string, email = emailOf(name)) =>
+  createOrganization(context, { organization_name: name, email, password: PASSWORD });
 
-export const createOnce = ({ context }: Instance, key: string, name: string) =>
-  createOrganizationOnce(context, key, { organization_name: name, email: emailOf(name), password: PASSWORD });
+export const createOnce = ({ context }: Instance, idempotency_key: string, name: string) =>
+  createOrganizationOnce(context, {
+    idempotency_key,
+    organization_name: name,
+    email: emailOf(name),
+    password: PASSWORD,
+  });
 
 /** An access token for the organization of this name, by its first admin. */
 export const signIn = async ({ context }: Instance, name: string, email = emailOf(name)): Promise<string> => {
@@ -26,20 +31,11 @@ export const signIn = async ({ context }: Instance, name: string, email = emailO
   return access_token;
 };
 
-export async function update({ context }: Instance, token: string, input: UpdateOrganizationInput) {
-  const known = await authenticateOrRepeat(context, token);
-  return 'principal' in known
-    ? updateOrganization(context, known.principal, input)
-    : repeatUpdate(context, known.spent, input);
-}
+export const update = async ({ context }: Instance, token: string, input: Omit<UpdateOrganizationInput, 'principal'>) =>
+  updateOrganization(context, { ...input, principal: await authenticate(context, token) });
 
-export async function remove({ context }: Instance, token: string, name: string) {
-  const known = await authenticateOrRepeat(context, token);
-  const input = { organization_name: name };
-  return 'principal' in known
-    ? deleteOrganization(context, known.principal, input)
-    : repeatDelete(context, known.spent, input);
-}
+export const remove = async ({ context }: Instance, token: string, organization_name: string) =>
+  deleteOrganization(context, { principal: await authenticate(context, token), organization_name });
 
-export const restore = ({ context }: Instance, name: string) =>
-  restoreOrganization(context, { organization_name: name, email: emailOf(name), password: PASSWORD });
+export const restore = ({ context }: Instance, organization_name: string, email = emailOf(organization_name)) =>
+  restoreOrganization(context, { organization_name, email, password: PASSWORD });
