@@ -3,6 +3,7 @@ import type { Context } from '../../src/domain/context.ts';
 import { createOrganizationOnce } from '../../src/domain/idempotency/create-once.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { Executor } from '../../src/store/port.ts';
+import { StoreError } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import { createInstance, goneAt, shuffled, virtualTime } from '../support/instance.ts';
 
@@ -97,5 +98,34 @@ describe('a create with an Idempotency-Key', () => {
         if (!died) break;
       }
     }
+  });
+
+  test('waits for the first request as long as its organization may still be created', async () => {
+    await expect(createOrganizationOnce(open(goneAt(executor, 4, 'after')).context, request)).rejects.toThrow();
+    const [creating] = await context.master.organizations.find({ status: 'creating' });
+    time.advance(LEASE_MS + 1);
+    const due_at = new Date(time.clock().getTime() + LEASE_MS);
+    await context.master.organizations.updateOne({ _id: creating?._id ?? '' }, { $set: { due_at } });
+    await expect(createOrganizationOnce(context, request)).rejects.toMatchObject({ code: 'idempotency_key_in_use' });
+    time.advance(LEASE_MS + 1);
+    await createOrganizationOnce(context, request);
+  });
+
+  test('goes on when the reply to the write of its key was lost', async () => {
+    let lost = 0;
+    const losing: Executor = {
+      limits: executor.limits,
+      close: () => executor.close(),
+      execute: async (command) => {
+        const result = await executor.execute(command);
+        const { op, collection }: { op: string; collection?: string } = command;
+        if (op !== 'insertOne' || collection !== 'idempotency_keys' || lost > 0) return result;
+        lost++;
+        throw new StoreError('OutcomeUnknown', 'The reply was lost.');
+      },
+    };
+    const answer = await createOrganizationOnce(open(losing).context, request);
+    expect(lost).toBe(1);
+    expect((await organizations()).map(({ _id }) => _id)).toEqual([answer.organization_id]);
   });
 });

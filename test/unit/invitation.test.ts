@@ -74,6 +74,19 @@ describe('an invitation', () => {
     await expect(accept(token)).rejects.toMatchObject(INVALID);
   });
 
+  test('is good once, also when its admin was removed again', async () => {
+    const token = await invite();
+    const { admin_id } = await accept(token);
+    await context.master.admins.deleteOne({ _id: admin_id });
+    await expect(accept(token)).rejects.toMatchObject(INVALID);
+  });
+
+  test('is not good while the inviting admin may not invite, whatever mails are there', async () => {
+    const token = await invite();
+    await context.master.admins.updateOne({ _id: owner.admin._id }, { $set: { role: 'viewer' } });
+    await expect(accept(token)).rejects.toMatchObject(INVALID);
+  });
+
   test('ends when it is withdrawn, and when the address is invited again', async () => {
     const first = await invite();
     const second = await invite();
