@@ -265,6 +265,7 @@ export const LARGE: Scenario = scenario(
     refuse: 3,
     crash: 4,
     lostReply: 2,
+    early: 2,
     look: Number.POSITIVE_INFINITY,
     resume: Number.POSITIVE_INFINITY,
     adminChange: 2,
