@@ -785,5 +785,16 @@ export function storeContract(
     it('answers a ping', async () => {
       await store.ping();
     });
+
+    it('does nothing when the time for it is up', async () => {
+      const collection = await collectionWith([]);
+      const late = store.within(() => 0).database(database.name);
+      expect(await refusal(() => late.collection(collection.name).insertOne({ _id: 'a' }))).toBe('Unavailable');
+      expect(await refusal(() => late.dropCollection(collection.name))).toBe('Unavailable');
+      expect(await collection.find({})).toEqual([]);
+      const inTime = store.within(() => 5000).database(database.name);
+      await inTime.collection(collection.name).insertOne({ _id: 'a' });
+      expect(await inTime.collection(collection.name).find({})).toEqual([{ _id: 'a' }]);
+    });
   });
 }

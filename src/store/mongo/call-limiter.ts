@@ -27,11 +27,12 @@ export class CallLimiter {
   }
 
   /**
-   * Runs `work` when there is room, with what is left of the time then.
+   * Runs `work` when there is room.
+   * @param work is told when its time is up, by `performance.now()`
    * @param late what to reject with when the time is up after `work` began; `work` itself is not stopped
    * @throws {StoreError} Unavailable when the time was up before
    */
-  run<T>(timeoutMs: number, work: (msLeft: number) => Promise<T>, late: () => Error): Promise<T> {
+  run<T>(timeoutMs: number, work: (deadline: number) => Promise<T>, late: () => Error): Promise<T> {
     return new Promise((resolve, reject) => {
       let begun = false;
       const call: Call = {
@@ -39,7 +40,7 @@ export class CallLimiter {
         begin: () => {
           begun = true;
           this.#running++;
-          work(Math.max(1, Math.ceil(call.deadline - performance.now())))
+          work(call.deadline)
             .then(resolve, reject)
             .finally(() => this.#end(call));
         },

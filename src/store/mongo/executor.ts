@@ -66,11 +66,13 @@ export function createMongoExecutor({ uri, timeoutMs, poolSize = POOL_SIZE }: Mo
     execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
       if (closed) throw errorOf('Unavailable');
       let sent = false;
-      const work = async (msLeft: number): Promise<Results[O]> => {
+      const work = async (deadline: number): Promise<Results[O]> => {
         if (!connected) await connect();
+        const msLeft = Math.min(deadline - performance.now(), timeoutMs);
+        // The caller was told that nothing happened.
+        if (msLeft <= 0) throw errorOf('Unavailable');
         sent = true;
-        const maxTimeMS = command.op === 'mergeCollection' ? timeoutMs : msLeft;
-        return HANDLERS[command.op as O]({ client, collectionOf, maxTimeMS }, command);
+        return HANDLERS[command.op as O]({ client, collectionOf, maxTimeMS: Math.ceil(msLeft) }, command);
       };
       const ownTime = command.op === 'mergeCollection' ? Number.POSITIVE_INFINITY : (command.timeoutMs ?? timeoutMs);
       try {
