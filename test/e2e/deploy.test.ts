@@ -17,7 +17,7 @@ test('wrangler deploy --dry-run is clean, and the bundle is one that the platfor
       { cwd: REPOSITORY, env: { ...process.env, WRANGLER_SEND_METRICS: 'false', NO_COLOR: '1' } },
     );
     expect(output).toContain('env.STORE_GATEWAY');
-    expect(output).not.toMatch(/WARNING|ERROR/);
+    expect(output).not.toMatch(/\[(WARNING|ERROR)\]/);
     expect(Number(/gzip: ([\d.]+) KiB/.exec(output)?.[1])).toBeLessThan(LIMIT_KIB);
   } finally {
     rmSync(directory, { recursive: true, force: true });

@@ -97,6 +97,10 @@ const STAGES: Readonly<Record<string, Stage>> = {
         vitest('contracts in workerd on SecantusDB', WORKERS, ['--project', 'workerd, SecantusDB']),
         bun('contracts on Bun and SecantusDB', 'test/bun/mongo.test.ts'),
       ],
+      [
+        { name: 'the model, exhausted', program: 'node', args: () => ['test/model/run.ts', 'check'] },
+        { name: 'the model, without each rule', program: 'node', args: () => ['test/model/run.ts', 'ablate'] },
+      ],
     ],
   },
 };
@@ -119,12 +123,11 @@ async function main(names: readonly string[]): Promise<void> {
   // The installation goes on while the compiler and the linter work.
   const server = stages.some(([, stage]) => stage?.needsServer) ? prepare(names, leftOut) : undefined;
   try {
-    for (const [name, stage] of stages) {
+    for (const [, stage] of stages) {
       const env = stage?.needsServer ? { TEST_SHARED_MONGO_URI: (await server)?.uri ?? '' } : {};
       for (const group of stage?.groups ?? []) {
         results.push(...(await Promise.all(group.map((part) => runPart(part, env, group.length === 1)))));
       }
-      process.stdout.write(`stage ${name} has ended\n`);
     }
   } finally {
     await (await server)?.stop();
