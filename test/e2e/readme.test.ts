@@ -1,4 +1,4 @@
-import { readFileSync, symlinkSync } from 'node:fs';
+import { globSync, readFileSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { REPOSITORY } from '../support/install.ts';
@@ -12,16 +12,17 @@ const ADDRESS = 'http://127.0.0.1:8000';
 /** `<!-- not run: reason -->` on the line before a block keeps the block out of the walk. */
 const NOT_RUN = /^<!-- not run: \S.* -->$/;
 
-type Block = { readonly line: number; readonly text: string; readonly runs: boolean };
+type Block = { readonly place: string; readonly text: string; readonly runs: boolean };
 
-/** The blocks between ```sh and ```, in the order of the README. */
-function shellBlocks(): Block[] {
-  const lines = readFileSync(join(REPOSITORY, 'README.md'), 'utf8').split('\n');
+/** The blocks between ```sh and ``` of a document, in their order. */
+function shellBlocks(document: string): Block[] {
+  const lines = readFileSync(join(REPOSITORY, document), 'utf8').split('\n');
   return lines.flatMap((line, index) => {
     if (line !== '```sh') return [];
     const before = lines.slice(0, index).findLast((earlier) => earlier.trim() !== '') ?? '';
     const end = lines.indexOf('```', index);
-    return [{ line: index + 1, text: lines.slice(index + 1, end).join('\n'), runs: !NOT_RUN.test(before) }];
+    const place = `${document}:${index + 1}`;
+    return [{ place, text: lines.slice(index + 1, end).join('\n'), runs: !NOT_RUN.test(before) }];
   });
 }
 
@@ -33,11 +34,12 @@ const scriptOf = (blocks: readonly Block[], url: string): string =>
   [
     'set -euo pipefail',
     'curl() { command curl --silent --show-error --fail-with-body "$@"; }',
-    ...blocks.map(({ line, text }) => `echo "--- README.md:${line}"\n${text.replaceAll(ADDRESS, url)}\necho`),
+    ...blocks.map(({ place, text }) => `echo "--- ${place}"\n${text.replaceAll(ADDRESS, url)}\necho`),
   ].join('\n');
 
-describe('the README', () => {
-  const blocks = shellBlocks();
+describe('the README, and docs after it,', () => {
+  const documents = ['README.md', ...globSync('docs/*.md', { cwd: REPOSITORY }).sort()];
+  const blocks = documents.flatMap(shellBlocks);
   let service: RunningService;
   let directory: string;
 
@@ -53,13 +55,13 @@ describe('the README', () => {
     await service?.stop();
   });
 
-  test('has shell blocks that run, and the others say why they do not', () => {
+  test('have shell blocks that run, and the others say why they do not', () => {
     expect(blocks.filter(({ runs }) => runs).length).toBeGreaterThan(0);
     const calls = blocks.filter(({ text }) => text.includes(ADDRESS));
-    expect(calls.filter(({ runs }) => !runs).map(({ line }) => `README.md:${line}`)).toEqual([]);
+    expect(calls.filter(({ runs }) => !runs).map(({ place }) => place)).toEqual([]);
   });
 
-  test('has shell blocks that work in the printed order on a fresh service', { timeout: 120_000 }, async () => {
+  test('have shell blocks that work in the printed order on a fresh service', { timeout: 120_000 }, async () => {
     const script = scriptOf(
       blocks.filter(({ runs }) => runs),
       service.url,
