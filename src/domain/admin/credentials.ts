@@ -54,7 +54,7 @@ export async function changeAdmin(context: Recording, change: AdminChange): Prom
   return undefined;
 }
 
-/** A change of an admin that fits whatever version the admin has. */
+/** A change of an admin that can be made of any version. */
 type AdminUpdate = {
   /** Whether there is still something to do; it is asked again when others have written the admin. */
   readonly isNeeded: (admin: AdminDocument) => boolean;

@@ -8,7 +8,7 @@
  * - an address or a device that signed in to the account before has a budget of its own instead. Nobody else can use
  *   it up, and a correct password resets it.
  *
- * In the shared budgets the account is the email alone, whatever organization is named with it. A correct password
+ * In the shared budgets the account is the email alone, without the organization that is named. A correct password
  * refunds its own attempt there and no other: anyone may create an organization for another's email, and sign in to it.
  */
 import type { AdminDocument } from '../admin/schema.ts';

@@ -40,7 +40,7 @@ type LogInContext = Recording & BudgetContext & Needs<'settings' | 'passwords' |
 
 /**
  * Signs an admin in. The work is the same for an account that does not exist.
- * @throws {DomainError} invalid_credentials, the same whatever is wrong; organization_required when the password is
+ * @throws {DomainError} invalid_credentials, the same for every reason; organization_required when the password is
  *   correct for accounts of several organizations; too_many_requests, busy
  */
 export async function logIn(context: LogInContext, input: LogInInput): Promise<LogInResult> {

@@ -48,8 +48,8 @@ export type SessionDocument = {
   readonly organization_id: string;
   readonly admin_id: string;
   /**
-   * SHA-256, in hex, of the part that all refresh tokens of the family share: who presents it has held one of them.
-   * Without it a stranger who knows the session's id could end the session with a made-up token.
+   * SHA-256, in hex, of the part that all refresh tokens of the family share: it shows that the caller has held one.
+   * Without it a caller who knows the session's id could end the session with a made-up token.
    */
   readonly family_hash: string;
   /** SHA-256, in hex, of the secret in the newest refresh token. The token itself is nowhere. */
