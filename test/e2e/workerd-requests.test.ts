@@ -5,16 +5,17 @@ import { createCaller } from '../support/caller.ts';
 import type { RunningService } from '../support/service.ts';
 import { startService } from '../support/service.ts';
 
-/** How long an attack goes on; a minute with TEST_ATTACK_MS=60000. */
-const ATTACK_MS = Number(process.env['TEST_ATTACK_MS'] ?? 5000);
+/** How long an attack goes on: one wave, or a minute with TEST_ATTACK_MS=60000 on a machine that does nothing else. */
+const { TEST_ATTACK_MS } = process.env;
+const ATTACK_MS = Number(TEST_ATTACK_MS ?? 1);
 
 /** Calls of one wave, how often waves come, and how long an impatient caller waits for its answer. */
 const WAVE = 80;
 const EVERY_MS = 1000;
 const ABORT_MS = 100;
 
-/** How soon after an attack a sign-in has to work. */
-const RECOVERY_MS = 2000;
+/** How soon after an attack a sign-in has to work. Without the fix, it never works again. */
+const RECOVERY_MS = TEST_ATTACK_MS === undefined ? 20_000 : 2000;
 
 let service: RunningService;
 let caller: Caller;
@@ -42,7 +43,7 @@ test('the log says which store it runs on', () => {
 
 test.each([
   ['whose callers leave', ABORT_MS],
-  ['whose callers wait', RECOVERY_MS],
+  ['whose callers wait', 60_000],
 ])('waves of anonymous sign-ins %s leave sign-in working', async (_, patienceMs) => {
   const { email, password } = await caller.tenant();
   const endAt = performance.now() + ATTACK_MS;

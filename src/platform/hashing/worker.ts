@@ -2,8 +2,8 @@ import bcrypt from 'bcryptjs';
 import type { Hasher } from './hasher.ts';
 import { createHasher, slots } from './hasher.ts';
 
-/** Passwords at once: the one thread of an isolate takes about a second for them. */
-const AT_ONCE = 16;
+/** Passwords at once. An isolate has one thread: each of them delays every other request of the isolate. */
+const AT_ONCE = 4;
 
 /** The work of a request that the runtime dropped holds its slot for this long. */
 const HOLD_MS = 5000;
