@@ -66,6 +66,12 @@ describe('an error of MongoDB', () => {
     expect(storeError(error, 'insertOne').code).toBe('OutcomeUnknown');
   });
 
+  test('of Atlas for a wrong password is not one for a refused privilege', () => {
+    const error = server(8000);
+    error.addErrorLabel('HandshakeError');
+    expect(storeError(error, 'createCollection').code).toBe('Unavailable');
+  });
+
   test("does not carry the driver's words", () => {
     expect(storeError(server(13), 'find').message).not.toContain('words of');
     expect(storeError(named('MongoPoolClearedError'), 'find').message).not.toContain('words of');

@@ -130,6 +130,8 @@ function codeOf(error: unknown, op: Op): StoreErrorCode {
   if (error instanceof MongoNetworkError) return lost;
   if (error instanceof MongoServerError && typeof error.code === 'number') {
     if (REPEATED.has(op) && REFUSED_BEFORE_RUNNING.has(error.code)) return lost;
+    // A connection that was refused, whose password is wrong: Atlas says 8000 of that too.
+    if (error.hasErrorLabel('HandshakeError')) return 'Unavailable';
     const known = CODE_OF.get(error.code);
     return known === undefined || known === 'OutcomeUnknown' ? lost : known;
   }
