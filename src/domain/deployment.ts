@@ -64,10 +64,7 @@ export async function prepareDeployment(
   await ownTenants(context, deployment.deployment_id);
 }
 
-async function ownTenants(
-  context: Needs<'tenants' | 'settings' | 'wait'>,
-  deployment_id: string,
-): Promise<void> {
+async function ownTenants(context: Needs<'tenants' | 'settings' | 'wait'>, deployment_id: string): Promise<void> {
   const collection = context.tenants(context.settings.placement).collection<OwnerDocument>(COLLECTION);
   const find = () => collection.findOne({ _id: 'owner' });
   let owner = await find();

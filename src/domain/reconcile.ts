@@ -52,7 +52,7 @@ async function whatIsDue(context: Context, organization: OrganizationDocument): 
   const { operation, status, next_placement } = organization;
   if (operation !== null) return resumeExpired(context, organization);
   if (status === 'deleted') return purgeOrganization(context, organization);
-  if (status === 'erased') return eraseOrganization(context, organization._id);
+  if (status === 'erased') return eraseOrganization(context, organization);
   if (next_placement !== null) return tryOpenMove(context, organization);
 }
 

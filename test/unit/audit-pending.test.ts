@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import type { AdminDocument } from '../../src/domain/admin/schema.ts';
+import { changeAdmin, updateAdmin } from '../../src/domain/admin/credentials.ts';
+import type { AdminChange, AdminDocument } from '../../src/domain/admin/schema.ts';
 import { flushPendingAudit, withPendingAudit } from '../../src/domain/audit/pending.ts';
 import { record } from '../../src/domain/audit/record.ts';
 import type { AuditNote } from '../../src/domain/audit/schema.ts';
+import { sealPending } from '../../src/domain/audit/sealing.ts';
 import { verifyAudit } from '../../src/domain/audit/verify.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
@@ -206,6 +208,31 @@ describe('what waits on an admin', () => {
   });
 });
 
+test('the note of a change that is made whatever the version is found to be removed', async () => {
+  const { executor, context, organization, admin, admins, check, broken } = await newTenant();
+  const audit = await note(context, organization, { action: 'session.signed_out_everywhere', target: admin._id });
+  const change = { isNeeded: () => true, set: {}, raiseEpoch: true, audit };
+  // It dies after the write itself.
+  await updateAdmin(auditInstance(goneAt(executor, 1, 'after')), admin, change).catch(() => undefined);
+  expect(await check()).toMatchObject({ valid: true, to: 1 });
+  await admins.updateOne({ _id: admin._id }, { $set: { audit_pending: null, audit_due_at: null } });
+  expect(await broken()).toEqual(ALTERED);
+});
+
+test('a change that was made is known to be made after another one, recorded or not', async () => {
+  const { executor, context, organization, admin, adminNow, check } = await newTenant();
+  const notes = [await note(context, organization, { action: 'admin.email_changed', target: admin._id })];
+  const audit = sealPending(context.seals, admin._id, notes);
+  const change: AdminChange = { admin_id: admin._id, version: admin.version, set: {}, audit };
+  await changeAdmin(auditInstance(goneAt(executor, 2, 'after')), change).catch(() => undefined);
+  const changed = await adminNow();
+  expect(changed.changed_by).toBe(notes[0]?.event_id);
+  await changeWithoutRecording(context, organization, changed);
+  expect(await changeAdmin(context, change)).toBeUndefined();
+  expect(await changeAdmin(context, change)).toBeUndefined();
+  expect(await check()).toMatchObject({ valid: true, to: 4 });
+});
+
 test('a change of an admin that says it was an event that never was is found', async () => {
   const { admins, admin, broken } = await newTenant();
   await admins.updateOne({ _id: admin._id }, { $set: { changed_by: 'never' } });
@@ -312,6 +339,46 @@ describe('what waits on the organization', () => {
       expect((await tenant.broken())?.fault).toBe('pending_altered');
     });
   }
+
+  describe('as the change of an admin that a rename makes', () => {
+    async function withRename() {
+      const tenant = await withOperation();
+      const { context, organization, admin, operation, set } = tenant;
+      const events = [0, 1].map((index) => note(context, organization, { event_id: `${operation.id}:${index}` }));
+      const audit = sealPending(context.seals, admin._id, await Promise.all(events));
+      const change: AdminChange = { admin_id: admin._id, version: admin.version, set: {}, audit };
+      await set({ 'operation.kind': 'rename', 'operation.admin': change });
+      const changeNow = async () => {
+        const found = await tenant.organizations.findOne({ _id: tenant.id });
+        if (found?.operation?.kind !== 'rename' || found.operation.admin === null) throw new Error('No rename.');
+        await changeAdmin(context, found.operation.admin);
+        await finishMembership(context, tenant.id, operation);
+      };
+      return { ...tenant, change, changeNow };
+    }
+
+    test('is valid while it waits, and in the log afterwards', async () => {
+      const { check, changeNow } = await withRename();
+      expect(await check()).toMatchObject({ valid: true, to: 1 });
+      await changeNow();
+      expect(await check()).toMatchObject({ valid: true, to: 4 });
+    });
+
+    for (const [name, left] of [
+      ['the first note removed', [1]],
+      ['the last note removed', [0]],
+      ['a note twice', [0, 1, 1]],
+    ] as const) {
+      test(`${name}: found before the change is made, and after`, async () => {
+        const { set, change, broken, changeNow } = await withRename();
+        const { notes } = change.audit;
+        await set({ 'operation.admin.audit.notes': left.map((index) => notes[index]) });
+        expect(await broken()).toEqual(ALTERED);
+        await changeNow();
+        expect((await broken())?.fault).toBe('pending_altered');
+      });
+    }
+  });
 
   test('a move is no event, and is valid', async () => {
     const { set, broken, operation } = await withOperation();

@@ -4,6 +4,7 @@ import type { AdminChange } from '../../src/domain/admin/schema.ts';
 import { verifyEmail } from '../../src/domain/admin/verify-email.ts';
 import { auditNote } from '../../src/domain/audit/note.ts';
 import type { AuditNote } from '../../src/domain/audit/schema.ts';
+import { sealPending } from '../../src/domain/audit/sealing.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { logOutEverywhere } from '../../src/domain/session/log-out.ts';
 import type { Principal } from '../../src/domain/session/schema.ts';
@@ -38,7 +39,7 @@ const changeFor = async (principal: Principal, password_hash: string): Promise<A
   admin_id: principal.admin._id,
   version: principal.admin.version,
   set: { password_hash },
-  audit: [await noteFor(principal)],
+  audit: sealPending(context.seals, principal.admin._id, [await noteFor(principal)]),
 });
 
 const reload = ({ organization, admin }: Principal) => principalOf(context, organization._id, admin._id);
@@ -54,10 +55,10 @@ describe('a change of an admin', () => {
       password_hash: 'hash one',
       version: owner.admin.version + 1,
       epoch: owner.admin.epoch + 1,
-      changed_by: change.audit[0]?.event_id,
+      changed_by: change.audit.notes[0]?.event_id,
       audit_pending: null,
     });
-    expect(await recorded(change.audit[0])).toBe(1);
+    expect(await recorded(change.audit.notes[0])).toBe(1);
   });
 
   test('of a version that the admin no longer has is refused', async () => {
@@ -66,7 +67,7 @@ describe('a change of an admin', () => {
     expect(await changeAdmin(context, one)).toBeUndefined();
     expect(await changeAdmin(context, other)).toMatchObject({ code: 'conflict' });
     expect((await reload(owner)).admin.password_hash).toBe('hash one');
-    expect(await recorded(other.audit[0])).toBe(0);
+    expect(await recorded(other.audit.notes[0])).toBe(0);
   });
 
   test('to an email that another admin has is refused, for every instance and for good', async () => {
@@ -107,7 +108,7 @@ describe('a change of an admin', () => {
         const isMade = admin.password_hash === 'a new hash';
         outcomes.add(isMade);
         const waiting = admin.audit_pending?.notes.filter(({ event_id }) => event_id === admin.changed_by) ?? [];
-        const kept = waiting.length + (await recorded(change.audit[0]));
+        const kept = waiting.length + (await recorded(change.audit.notes[0]));
         if (isMade) expect(kept, `${when} ${call}`).toBeGreaterThan(0);
         else expect(kept, `${when} ${call}`).toBe(0);
         if (isMade) expect(await changeAdmin(context, change)).toBeUndefined();
@@ -127,7 +128,7 @@ describe('a change of an admin', () => {
     expect(waiting.admin.audit_pending?.notes).toHaveLength(1);
     const change = await changeFor(waiting, 'hash');
     expect(await changeAdmin(context, change)).toBeUndefined();
-    expect([await recorded(earlier), await recorded(change.audit[0])]).toEqual([1, 1]);
+    expect([await recorded(earlier), await recorded(change.audit.notes[0])]).toEqual([1, 1]);
     expect((await reload(owner)).admin.audit_pending).toBeNull();
   });
 });

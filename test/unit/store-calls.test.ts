@@ -1,7 +1,11 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Context } from '../../src/domain/context.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
+import { deleteOrganization } from '../../src/domain/organization/delete.ts';
+import { getOrganization } from '../../src/domain/organization/get.ts';
+import { updateOrganization } from '../../src/domain/organization/update.ts';
 import { limitByAddress } from '../../src/domain/rate-limit/by-address.ts';
+import { reconcile } from '../../src/domain/reconcile.ts';
 import { authenticate } from '../../src/domain/session/authenticate.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
 import { refreshSession } from '../../src/domain/session/refresh.ts';
@@ -91,6 +95,67 @@ const BUDGETS: readonly Budget[] = [
         await limitByAddress(context, 'refresh');
         await refreshSession(context, { refresh_token });
       };
+    },
+  },
+  {
+    verb: 'a create',
+    calls: 12,
+    rounds: 9,
+    prepare: async () => {
+      await limitByAddress(context, 'create');
+      const number = ++made;
+      const input = { organization_name: `New ${number}`, email: `new-${number}@example.com`, password: PASSWORD };
+      return async () => {
+        await limitByAddress(context, 'create');
+        await createOrganization(context, input);
+      };
+    },
+  },
+  {
+    verb: 'a get',
+    calls: 1,
+    rounds: 1,
+    prepare: async () => {
+      const { organization_name } = await newAccount();
+      return () => getOrganization(context, { organization_name });
+    },
+  },
+  {
+    // Two calls over the design's twelve: the target is in the journal before the move, and the source is `former`
+    // after the commit. Both are rules of the lifecycle that the model needs.
+    verb: 'a rename',
+    calls: 14,
+    rounds: 9,
+    prepare: async () => {
+      const { email, password } = await newAccount();
+      const { access_token } = await logIn(context, { email, password });
+      const new_organization_name = `Renamed ${++made}`;
+      return async () => {
+        const principal = await authenticate(context, access_token);
+        await updateOrganization(context, { principal, new_organization_name });
+      };
+    },
+  },
+  {
+    verb: 'a delete',
+    calls: 15,
+    rounds: 9,
+    prepare: async () => {
+      const { email, password, organization_name } = await newAccount();
+      const { access_token } = await logIn(context, { email, password });
+      return async () => {
+        const principal = await authenticate(context, access_token);
+        await deleteOrganization(context, { principal, organization_name });
+      };
+    },
+  },
+  {
+    verb: 'an idle round of due work',
+    calls: 8,
+    rounds: 8,
+    prepare: async () => {
+      for (let round = 0; round < 4; round++) await reconcile(context, round);
+      return () => reconcile(context, 0);
     },
   },
 ];

@@ -3,7 +3,7 @@
  * document that it was made for. Audit notes of the change are in the same write.
  */
 import { isStoreError } from '../../store/port.ts';
-import { flushPendingAudit, withPendingAudit } from '../audit/pending.ts';
+import { flushPendingAudit, wasChangedBy, withPendingAudit } from '../audit/pending.ts';
 import type { Recording } from '../audit/record.ts';
 import type { AuditNote } from '../audit/schema.ts';
 import { countSignInFailure } from '../audit/sign-in-failures.ts';
@@ -27,7 +27,7 @@ const ATTEMPTS = 5;
 export async function changeAdmin(context: Recording, change: AdminChange): Promise<DomainError | undefined> {
   const { admins } = context.master;
   const { admin_id: _id, version, set, audit } = change;
-  const changed_by = audit[0]?.event_id ?? '';
+  const changed_by = audit.notes[0]?.event_id ?? '';
   let refusal = changedMeanwhile();
   const admin = await admins.findOne({ _id });
   if (admin?.version === version) {
@@ -49,7 +49,7 @@ export async function changeAdmin(context: Recording, change: AdminChange): Prom
     }
   }
   const now = await admins.findOne({ _id });
-  if (now?.changed_by !== changed_by) return refusal;
+  if (now === undefined || !(await wasChangedBy(context, now, changed_by))) return refusal;
   await flushPendingAudit(context, _id);
   return undefined;
 }
@@ -78,7 +78,8 @@ export async function updateAdmin(
   for (let attempt = 1; current !== undefined && isNeeded(current); attempt++) {
     if (attempt > ATTEMPTS) throw changedMeanwhile();
     const { _id, version } = current;
-    const changes = { ...set, ...withPendingAudit(context, current, [audit]), updated_at: context.clock() };
+    const pending = withPendingAudit(context, current, [audit]);
+    const changes = { ...set, ...pending, changed_by: audit.event_id, updated_at: context.clock() };
     const { matched } = await retryOnUnknownOutcome(context, () =>
       admins.updateOne({ _id, version }, { $set: changes, $inc: { version: 1, ...(raiseEpoch && { epoch: 1 }) } }),
     );

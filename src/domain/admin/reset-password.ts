@@ -1,4 +1,5 @@
 import { auditNote } from '../audit/note.ts';
+import { sealPending } from '../audit/sealing.ts';
 import type { Context } from '../context.ts';
 import { claimToken, findAccount, findMail } from '../one-time-token/one-time-token.ts';
 import { waitForOtherChanges } from '../organization/journal.ts';
@@ -45,7 +46,7 @@ async function setPassword(context: Context, mail: MailDocument, password_hash: 
       admin_id: admin._id,
       version: admin.version,
       set: { password_hash, email_verified: true, updated_at: context.clock() },
-      audit: [note],
+      audit: sealPending(context.seals, admin._id, [note]),
     });
     if (refusal === undefined) {
       sendInBackground(context, notices);

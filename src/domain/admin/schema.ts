@@ -1,5 +1,5 @@
 import type { Index } from '../../store/port.ts';
-import type { AuditNote, PendingAudit } from '../audit/schema.ts';
+import type { PendingAudit } from '../audit/schema.ts';
 import type { Role } from '../roles.ts';
 
 /** Addresses that an admin signed in from, as keyed hashes, with the time until which each is known. */
@@ -43,8 +43,8 @@ export type AdminChange = {
   readonly admin_id: string;
   readonly version: number;
   readonly set: { readonly [field: string]: string | boolean | Date };
-  /** What is recorded of it: the first one's `event_id` is the change's own id. */
-  readonly audit: readonly AuditNote[];
+  /** What is recorded of it, sealed together: the first one's `event_id` is the change's own id. */
+  readonly audit: PendingAudit;
 };
 
 export const emailKey = (email: string): string => email.toLowerCase();

@@ -7,7 +7,7 @@ import type { Needs } from '../context.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Recording } from './record.ts';
 import { record } from './record.ts';
-import type { AuditNote } from './schema.ts';
+import type { AuditNote, PendingAudit } from './schema.ts';
 import { isGenuinePending, sealPending } from './sealing.ts';
 
 /** How long the instance that made a change has to record it before the reconciler does, in milliseconds. */
@@ -15,16 +15,21 @@ const OWN_MS = 10_000;
 
 type Pending = Pick<AdminDocument, '_id' | 'audit_pending'>;
 
-/** Fields for the write that changes, or inserts, an admin: these notes wait on it, with those that wait already. */
+/**
+ * Fields for the write that changes, or inserts, an admin: these notes wait on it, with those that wait already.
+ * @param added sealed together already, where they waited elsewhere before
+ */
 export function withPendingAudit(
   { seals, clock }: Needs<'seals' | 'clock'>,
   { _id, audit_pending }: Pending,
-  notes: readonly AuditNote[],
+  added: readonly AuditNote[] | PendingAudit,
 ): Pick<AdminDocument, 'audit_pending' | 'audit_due_at'> {
-  const waiting = Array.isArray(audit_pending?.notes) ? audit_pending.notes : [];
-  const pending = sealPending(seals, _id, [...waiting, ...notes]);
+  const units = [audit_pending, 'seal' in added ? added : sealPending(seals, _id, added)].filter(
+    (unit) => unit !== null,
+  );
+  const pending = sealPending(seals, _id, units.flatMap(notesOf));
   // What was tampered with is not sealed anew: verify has to find it.
-  const isGenuine = audit_pending === null || isGenuinePending(seals, _id, audit_pending);
+  const isGenuine = units.every((unit) => isGenuinePending(seals, _id, unit));
   return {
     audit_pending: isGenuine ? pending : { ...pending, seal: '' },
     audit_due_at: new Date(clock().getTime() + OWN_MS),
@@ -55,8 +60,25 @@ export async function recordPendingAudit(context: Recording, { _id, audit_pendin
   const isGenuine = isGenuinePending(context.seals, _id, audit_pending);
   if (!isGenuine) context.log('error', 'audit.note_refused', { admin_id: _id });
   let complete = isGenuine;
-  for (const note of Array.isArray(audit_pending?.notes) ? audit_pending.notes : []) {
+  for (const note of notesOf(audit_pending)) {
     if ((await record(context, note)) === undefined) complete = false;
   }
   return complete;
 }
+
+/**
+ * Whether an event changed an admin: its note is with the admin until the log has it, and in the log for good.
+ * @param admin as read before
+ */
+export async function wasChangedBy(
+  { master }: Needs<'master'>,
+  { changed_by, audit_pending }: Pick<AdminDocument, 'changed_by' | 'audit_pending'>,
+  eventId: string,
+): Promise<boolean> {
+  if (changed_by === eventId || notesOf(audit_pending).some(({ event_id }) => event_id === eventId)) return true;
+  return (await master.audit.count({ event_id: eventId }, { limit: 1 })) > 0;
+}
+
+/** Also of what somebody put there who is not the service. */
+const notesOf = (pending: PendingAudit | null): readonly AuditNote[] =>
+  Array.isArray(pending?.notes) ? pending.notes : [];

@@ -30,8 +30,8 @@ export type Recording = Needs<'master' | 'seals' | 'auditTails' | 'wait' | 'cloc
 export async function record(context: Recording, note: AuditNote): Promise<AuditEntry | undefined> {
   if (!isGenuineNote(context.seals, note)) return refuse(context, note);
   const { organization_id, event_id } = note;
-  let tail = context.auditTails.get(organization_id) ?? (await readTail(context, organization_id));
-  if (tail.sequence === 0) tail = await beginChain(context, note, tail);
+  const known = context.auditTails.get(organization_id);
+  let tail = known !== undefined && known.sequence > 0 ? known : await firstTail(context, note);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const entry = entryAfter(context, tail, note);
     try {
@@ -47,17 +47,19 @@ export async function record(context: Recording, note: AuditNote): Promise<Audit
       }
     }
     await context.wait(Math.random() * Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt));
-    const known = context.auditTails.get(organization_id);
+    const newest = context.auditTails.get(organization_id);
     // Another request of this instance may have written the entry that was in the way.
-    tail = known !== undefined && known.sequence > tail.sequence ? known : await readTail(context, organization_id);
+    tail = newest !== undefined && newest.sequence > tail.sequence ? newest : await readTail(context, organization_id);
   }
   throw new DomainError('unavailable', 'Too much happens in this organization at once. Try again.');
 }
 
-/** The first entry is the organization's creation: where that waits still, it is recorded before anything else. */
-async function beginChain(context: Recording, note: AuditNote, tail: AuditTail): Promise<AuditTail> {
-  const { organization_id, event_id } = note;
-  if (event_id === organization_id) return tail;
+/** The end of a chain that this instance has not seen. A creation is the first entry: it is tried as such. */
+async function firstTail(context: Recording, { organization_id, event_id }: AuditNote): Promise<AuditTail> {
+  if (event_id === organization_id) return { sequence: 0, seal: '', checkpointDue: null };
+  const tail = await readTail(context, organization_id);
+  if (tail.sequence > 0) return tail;
+  // Where the creation waits still, it is recorded before anything else.
   const organization = await context.master.organizations.findOne({ _id: organization_id });
   if (organization?.operation?.kind === 'create') await record(context, organization.operation.audit);
   return context.auditTails.get(organization_id) ?? tail;

@@ -52,7 +52,8 @@ export function pendingOfOrganization(
   { _id, operation, changed_by }: OrganizationDocument,
 ): Waiting | undefined {
   const isOwn = (note: AuditNote) => isGenuineNote(seals, note) && note.organization_id === _id;
-  if (operation?.kind === 'rename' && !(operation.admin?.audit.every(isOwn) ?? true)) return undefined;
+  const change = operation?.kind === 'rename' ? operation.admin : null;
+  if (change !== null && !isGenuinePending(seals, change.admin_id, change.audit)) return undefined;
   // A move is no event: what was changed before it counts.
   if (operation?.kind === 'move') return { events: [], changed_by: operation.replaces };
   if (operation === null || operation.audit === null) return { events: [], changed_by };

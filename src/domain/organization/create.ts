@@ -10,7 +10,7 @@ import { DomainError } from '../errors.ts';
 import { enqueueVerification } from '../outbox/account-mails.ts';
 import { sendInBackground } from '../outbox/outbox.ts';
 import { insertOnce, insertUnlessThere, retryOnUnknownOutcome } from '../retry.ts';
-import { claimCollection, makeCollection } from '../tenant-data/collections.ts';
+import { claimCollection, listCollections, makeCollection } from '../tenant-data/collections.ts';
 import type { Placement } from '../tenant-data/schema.ts';
 import { claimName, nameClaimId } from './claims.ts';
 import { eraseOrganization } from './erase.ts';
@@ -56,10 +56,10 @@ export async function createOrganization(
     const claim = { key: name.key, organizationId: creating._id, operationId: creating._id };
     if (!(await claimName(context, claim))) throw nameTaken();
     const admin = newAdmin(creating, ids.adminId, input.email, await context.passwords.hash(input.password));
-    const placement = await claimAndMakeCollection(context, creating);
-    const [, verification] = await Promise.all([
-      insertOnce(context, () => context.master.admins.insertOne(admin)),
+    const [placement, verification] = await Promise.all([
+      claimAndMakeCollection(context, creating),
       enqueueVerification(context, admin),
+      insertOnce(context, () => context.master.admins.insertOne(admin)),
       insertUnlessThere(context, () => context.master.checkpoints.insertOne(firstCheckpoint(context, creating._id))),
     ]);
     result = {
@@ -90,7 +90,8 @@ export async function resumeCreate(context: Context, organization: OrganizationD
   const { operation } = organization;
   if (operation?.kind !== 'create') return;
   if (organization.status === 'creating') {
-    if (await beginRollback(context, organization)) await eraseOrganization(context, organization._id);
+    const deleting = await beginRollback(context, organization);
+    if (deleting !== undefined) await eraseOrganization(context, deleting);
     return;
   }
   await record(context, operation.audit);
@@ -155,9 +156,10 @@ async function claimAndMakeCollection(context: Context, { _id, slug }: Organizat
   const claimant = { organizationId: _id, operationId: _id, place: context.settings.placement };
   // Each time, somebody else's collection appeared right between the look and the making.
   for (let names = collectionCandidates(slug, _id); ; names = names.slice(1)) {
-    const claimed = await claimCollection(context, { ...claimant, names });
+    const there = await listCollections(context, claimant.place, names);
+    const claimed = await claimCollection(context, { ...claimant, names, there });
     if (claimed === undefined) throw new DomainError('unavailable', 'No collection name is free. Try again.');
-    if (await makeCollection(context, claimed.placement)) return claimed.placement;
+    if (await makeCollection(context, claimed)) return claimed;
   }
 }
 
@@ -194,24 +196,25 @@ async function rollBack(context: Context, creating: OrganizationDocument, reason
       await organizations.deleteOne({ _id: creating._id, status: 'creating' });
       return true;
     }
-    if (!(await beginRollback(context, creating))) {
-      const organization = await organizations.findOne({ _id: creating._id });
-      if (organization?.status === 'active') return false;
-    }
-    await eraseOrganization(context, creating._id);
+    const deleting = (await beginRollback(context, creating)) ?? (await organizations.findOne({ _id: creating._id }));
+    if (deleting?.status === 'active') return false;
+    if (deleting?.status === 'deleting') await eraseOrganization(context, deleting);
   } catch (error) {
     context.log('warn', 'organization.create_not_rolled_back', { organization_id: creating._id, error });
   }
   return true;
 }
 
-async function beginRollback(context: Context, { _id, operation }: OrganizationDocument): Promise<boolean> {
+/** @returns undefined when it is not `creating` any more */
+function beginRollback(
+  context: Context,
+  { _id, operation }: OrganizationDocument,
+): Promise<OrganizationDocument | undefined> {
   const rollback: DeleteOperation = { id: operation?.id ?? _id, kind: 'delete', replaces: '', audit: null };
-  const { matched } = await retryOnUnknownOutcome(context, () =>
-    context.master.organizations.updateOne(
+  return retryOnUnknownOutcome(context, () =>
+    context.master.organizations.findOneAndUpdate(
       { _id, status: 'creating' },
       { $set: { status: 'deleting', operation: rollback }, $inc: { version: 1 } },
     ),
   );
-  return matched === 1;
 }

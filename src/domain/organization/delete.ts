@@ -49,7 +49,7 @@ export async function deleteOrganization(
 export async function resumeDelete(context: Context, organization: OrganizationDocument): Promise<void> {
   const { operation, status, _id } = organization;
   if (operation?.kind !== 'delete') return;
-  if (status === 'deleting') return eraseOrganization(context, _id);
+  if (status === 'deleting') return eraseOrganization(context, organization);
   await Promise.all([
     retryOnUnknownOutcome(context, () => context.master.sessions.deleteMany({ organization_id: _id })),
     operation.audit && record(context, operation.audit),
@@ -64,14 +64,14 @@ export async function purgeOrganization(context: Context, organization: Organiza
   const event = { event_id: id, action: 'organization.purged', actor: 'service', target: _id } as const;
   const audit = await auditNote(context, organization, event);
   const operation: DeleteOperation = { id, kind: 'delete', replaces: changed_by, audit };
-  const { matched } = await context.master.organizations.updateOne(
+  const deleting = await context.master.organizations.findOneAndUpdate(
     { _id, version, status: 'deleted', operation: null },
     {
       $set: { status: 'deleting', operation, changed_by: id, purge_at: null, due_at: leaseEnd(context) },
       $inc: { version: 1 },
     },
   );
-  if (matched === 1) await eraseOrganization(context, _id);
+  if (deleting !== undefined) await eraseOrganization(context, deleting);
 }
 
 /** Until when an organization that is deleted now can be restored; null: not at all. */

@@ -1,3 +1,4 @@
+import { recordPendingAudit } from '../audit/pending.ts';
 import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
 import { nextLook } from '../due.ts';
@@ -9,19 +10,15 @@ import type { OrganizationDocument } from './schema.ts';
  * Erases everything of an organization that is `deleting`, and leaves a stub. The same again for a stub: an instance
  * that was paused while it created the organization may have added something since.
  */
-export async function eraseOrganization(context: Context, organizationId: string): Promise<void> {
-  const { organizations, admins, sessions, mails, idempotency, names } = context.master;
-  const organization = await organizations.findOne({ _id: organizationId });
-  if (organization?.status !== 'deleting' && organization?.status !== 'erased') return;
-  const own = { organization_id: organizationId };
+export async function eraseOrganization(context: Context, organization: OrganizationDocument): Promise<void> {
+  const { admins, sessions, mails, idempotency, names } = context.master;
+  const own = { organization_id: organization._id };
   const [pending] = await Promise.all([
     admins.find({ ...own, audit_due_at: { $gt: new Date(0) } }),
-    dropCollections(context, organizationId),
+    dropCollections(context, organization._id),
   ]);
   // What was changed by an admin who is about to be removed.
-  for (const { audit_pending } of pending) {
-    for (const note of audit_pending?.notes ?? []) await record(context, note);
-  }
+  for (const admin of pending) await recordPendingAudit(context, admin);
   const { operation } = organization;
   await Promise.all([
     ...[admins, sessions, mails, idempotency].map((collection) =>

@@ -4,7 +4,8 @@ import { auditNote } from '../audit/note.ts';
 import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
 import type { DomainError } from '../errors.ts';
-import { claimCollection, markFormer, moveCollection } from '../tenant-data/collections.ts';
+import type { There } from '../tenant-data/collections.ts';
+import { claimCollection, listCollections, markFormer, moveCollection } from '../tenant-data/collections.ts';
 import { claimName, releaseName, returnName } from './claims.ts';
 import { advance, beginOperation, ended, endOperation } from './journal.ts';
 import type { OrganizationName } from './name.ts';
@@ -84,10 +85,12 @@ const STEPS: Readonly<Record<Exclude<RenameOperation['step'], 'releasing'>, Step
   claiming: async (context, organization, operation) => {
     const { from, to, id, admin } = operation;
     const claim = { key: to.key, organizationId: organization._id, operationId: id };
-    if (to.key !== from.key && !(await claimName(context, claim))) {
-      return rollBack(context, organization, nameTaken());
-    }
-    if (admin === null) return beginMoving(context, organization, operation);
+    const [isOurs, there] = await Promise.all([
+      to.key === from.key || claimName(context, claim),
+      admin === null ? listTargets(context, organization, operation) : undefined,
+    ]);
+    if (!isOurs) return rollBack(context, organization, nameTaken());
+    if (there !== undefined) return beginMoving(context, organization, operation, there);
     return advance(context, organization, { $set: { 'operation.step': 'changing' } });
   },
 
@@ -98,7 +101,10 @@ const STEPS: Readonly<Record<Exclude<RenameOperation['step'], 'releasing'>, Step
   changing: async (context, organization, operation) => {
     const { admin, id, from, to } = operation;
     const refusal = admin === null ? undefined : await changeAdmin(context, admin);
-    if (refusal === undefined) return beginMoving(context, organization, operation);
+    if (refusal === undefined) {
+      const there = await listTargets(context, organization, operation);
+      return beginMoving(context, organization, operation, there);
+    }
     // A change that was refused is refused for good, so the name goes first: an instance that dies leaves nothing.
     if (to.key !== from.key) await returnName(context, { key: to.key, operationId: id });
     return rollBack(context, organization, refusal);
@@ -131,30 +137,41 @@ const STEPS: Readonly<Record<Exclude<RenameOperation['step'], 'releasing'>, Step
   },
 };
 
+/** The collection stays where only the name changes, and where an earlier move is still open. */
+const keepsCollection = ({ slug, next_placement }: OrganizationDocument, { to }: RenameOperation): boolean =>
+  to.slug === slug || next_placement !== null;
+
+/** Which of the candidates are there, and the organization's own collection. */
+async function listTargets(
+  context: Context,
+  organization: OrganizationDocument,
+  operation: RenameOperation,
+): Promise<There> {
+  if (keepsCollection(organization, operation)) return new Map();
+  const names = [...collectionCandidates(operation.to.slug, operation.id), operation.from.collection];
+  return listCollections(context, organization.placement, names);
+}
+
 /** Claims a collection, and puts it into the journal: from here on the rename only goes forward. */
 async function beginMoving(
   context: Context,
   organization: OrganizationDocument,
-  { id, to }: RenameOperation,
+  operation: RenameOperation,
+  there: There,
 ): Promise<OrganizationDocument | undefined> {
-  const { placement, slug, next_placement, _id } = organization;
+  const { id, to, from } = operation;
   const moving = { 'operation.step': 'moving' };
-  // The collection stays where only the name changes, and where an earlier move is still open.
-  if (to.slug === slug || next_placement !== null) return advance(context, organization, { $set: moving });
-  const claimed = await claimCollection(context, {
-    organizationId: _id,
-    operationId: id,
-    place: placement,
-    names: collectionCandidates(to.slug, id),
-    source: placement.collection,
-  });
+  if (keepsCollection(organization, operation)) return advance(context, organization, { $set: moving });
+  const names = collectionCandidates(to.slug, id);
+  const claimant = { organizationId: organization._id, operationId: id };
+  const target = await claimCollection(context, { ...claimant, place: organization.placement, names, there });
   // The last candidate is this operation's alone: another instance has claimed it, moved and gone on.
-  if (claimed === undefined) return undefined;
+  if (target === undefined) return undefined;
   return advance(context, organization, {
     $set: {
       ...moving,
-      'operation.to.collection': claimed.placement.collection,
-      'operation.collection_id': claimed.sourceId,
+      'operation.to.collection': target.collection,
+      'operation.collection_id': there.get(from.collection) ?? null,
     },
   });
 }
@@ -171,20 +188,18 @@ async function leaveTarget(
   organization: OrganizationDocument,
   operation: RenameOperation,
 ): Promise<OrganizationDocument | undefined> {
-  const { placement, _id } = organization;
-  const claimed = await claimCollection(context, {
-    organizationId: _id,
-    operationId: operation.id,
-    place: placement,
-    names: collectionCandidates(operation.to.slug, context.newId()).slice(-1),
-  });
-  if (claimed === undefined) return undefined;
+  const place = organization.placement;
+  const claimant = { organizationId: organization._id, operationId: operation.id };
+  const names = collectionCandidates(operation.to.slug, context.newId()).slice(-1);
+  const there = await listCollections(context, place, names);
+  const target = await claimCollection(context, { ...claimant, place, names, there });
+  if (target === undefined) return undefined;
   return advance(
     context,
     organization,
     {
       $set: {
-        'operation.to.collection': claimed.placement.collection,
+        'operation.to.collection': target.collection,
         'operation.abandoned': [...operation.abandoned, operation.to.collection],
       },
     },

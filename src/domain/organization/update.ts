@@ -3,6 +3,7 @@ import { checkNewPassword } from '../admin/password-policy.ts';
 import type { AdminChange } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
 import { auditNote } from '../audit/note.ts';
+import { sealPending } from '../audit/sealing.ts';
 import { authorize, forbidden } from '../authorization.ts';
 import type { Context, Needs } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
@@ -75,7 +76,7 @@ async function change(
 
   const operationId = context.newId();
   const adminChange = await toAdminChange(context, { principal, operationId, email, password });
-  const changeId = adminChange?.audit[0]?.event_id ?? '';
+  const changeId = adminChange?.audit.notes[0]?.event_id ?? '';
   const mails = await enqueueChangeMails(context, { admin, changeId, email, password: password !== undefined });
   let updated = organization;
   try {
@@ -181,11 +182,12 @@ async function toAdminChange(
     ...(email !== undefined ? (['admin.email_changed'] as const) : []),
     ...(password !== undefined ? (['admin.password_changed'] as const) : []),
   ];
-  const audit = await Promise.all(
+  const notes = await Promise.all(
     actions.map((action, index) => {
       const event = { event_id: `${operationId}:${index}`, action, actor: admin._id, target: admin._id };
       return auditNote(context, organization, event);
     }),
   );
+  const audit = sealPending(context.seals, admin._id, notes);
   return { admin_id: admin._id, version: admin.version, set, audit };
 }

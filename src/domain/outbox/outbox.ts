@@ -3,7 +3,9 @@
  * it after the answer; when that instance dies, or the mailer is away, the reconciler sends it. A mail may be sent
  * twice, and is tried a bounded number of times.
  */
+
 import type { AdminDocument } from '../admin/schema.ts';
+import { wasChangedBy } from '../audit/pending.ts';
 import type { Context, Needs } from '../context.ts';
 import { isGoodFor, newToken, tokenText } from '../one-time-token/one-time-token.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
@@ -128,19 +130,12 @@ export async function deliveryDecision(
   if (organization.status !== 'active') return 'drop';
   if (mail.invitation !== null) return 'send';
   if (admin === undefined) return 'drop';
-  if (mail.change !== null && !(await isMade(context, mail.change.id, admin))) {
+  if (mail.change !== null && !(await wasChangedBy(context, admin, mail.change.id))) {
     return admin.version <= mail.change.version ? 'wait' : 'drop';
   }
   // The address may be the admin's again.
   if (mail.kind === 'email_changed' && mail.to_key === admin.email_key) return 'drop';
   return mail.token === null || isGoodFor(mail, admin) ? 'send' : 'drop';
-}
-
-/** Whether a change of an admin was made: its note is with the admin until the audit log has it, and there for good. */
-async function isMade({ master }: Needs<'master'>, changeId: string, admin: AdminDocument): Promise<boolean> {
-  if (admin.changed_by === changeId) return true;
-  if (admin.audit_pending?.notes.some(({ event_id }) => event_id === changeId)) return true;
-  return (await master.audit.count({ event_id: changeId }, { limit: 1 })) > 0;
 }
 
 async function deliver(

@@ -11,27 +11,35 @@ type Tenants = Needs<'master' | 'tenants' | 'wait'>;
 /** Who claims a collection. */
 export type Claimant = { readonly organizationId: string; readonly operationId: string };
 
+/** Those of the names that are there, each with what tells the collection from any other, where the store says. */
+export type There = ReadonlyMap<string, string | null>;
+
+export async function listCollections(
+  { tenants }: Needs<'tenants'>,
+  place: Omit<Placement, 'collection'>,
+  names: readonly string[],
+): Promise<There> {
+  const listed = await tenants(place).listCollections(names);
+  return new Map(listed.map(({ name, id }) => [name, id]));
+}
+
 /**
  * Claims the first name that is neither there nor claimed.
  * @param input.names candidates, best first; the last one has never been used
- * @param input.source a collection to say the id of
- * @returns the placement, and the id of `source` where the store says; undefined when no name is free
+ * @param input.there those of them that were there before this call
+ * @returns where the collection is to be; undefined when no name is free
  */
 export async function claimCollection(
   context: Tenants,
   input: Claimant & {
     readonly place: Omit<Placement, 'collection'>;
     readonly names: readonly string[];
-    readonly source?: string;
+    readonly there: There;
   },
-): Promise<{ readonly placement: Placement; readonly sourceId: string | null } | undefined> {
-  const { names, place, source, organizationId, operationId } = input;
-  const listed = await context.tenants(place).listCollections(source === undefined ? names : [...names, source]);
-  const there = new Map(listed.map(({ name, id }) => [name, id]));
-  const sourceId = there.get(source ?? '') ?? null;
+): Promise<Placement | undefined> {
+  const { names, there, place, organizationId, operationId } = input;
   const { collections } = context.master;
   for (const collection of names) {
-    if (there.has(collection)) continue;
     const placement: Placement = { ...place, collection };
     const claim: CollectionClaim = {
       _id: collectionClaimId(placement),
@@ -45,9 +53,11 @@ export async function claimCollection(
       due_at: null,
       quiet_since: null,
     };
-    if (await insertUnlessThere(context, () => collections.insertOne(claim))) return { placement, sourceId };
+    const isFree = !there.has(collection);
+    if (isFree && (await insertUnlessThere(context, () => collections.insertOne(claim)))) return placement;
+    // Claimed by an earlier try of this operation: a client may have made the collection since.
     const holder = await collections.findOne({ _id: claim._id });
-    if (holder?.operation_id === operationId && holder.state === 'held') return { placement, sourceId };
+    if (holder?.operation_id === operationId && holder.state === 'held') return placement;
   }
   return undefined;
 }

@@ -27,7 +27,8 @@ export async function syncLateWrites(context: LateWrites, claims: readonly Colle
     const there = await existing(context, first.placement, group.flatMap(namesOf));
     for (const claim of group) {
       try {
-        const found = claim.state === 'dropped' ? await dropAgain(context, claim, there) : await merge(context, claim, there);
+        const found =
+          claim.state === 'dropped' ? await dropAgain(context, claim, there) : await merge(context, claim, there);
         await lookAgain(context, claim, found);
       } catch (error) {
         context.log('error', 'late_writes.failed', { organization_id: claim.organization_id, claim: claim._id, error });
@@ -43,7 +44,8 @@ const namesOf = ({ placement, asides }: CollectionClaim): string[] => [placement
 async function existing(context: LateWrites, place: Placement, names: readonly string[]): Promise<Set<string>> {
   const there = new Set<string>();
   for (let from = 0; from < names.length; from += NAMES) {
-    for (const { name } of await context.tenants(place).listCollections(names.slice(from, from + NAMES))) there.add(name);
+    for (const { name } of await context.tenants(place).listCollections(names.slice(from, from + NAMES)))
+      there.add(name);
   }
   return there;
 }
@@ -69,7 +71,9 @@ async function dropAgain(context: LateWrites, claim: CollectionClaim, there: Rea
 /** Merges what is at a name that its organization left. @returns whether anything was there */
 async function merge(context: LateWrites, claim: CollectionClaim, there: ReadonlySet<string>): Promise<boolean> {
   const { collection } = claim.placement;
-  const pending = Object.entries(claim.asides).flatMap(([name, state]) => (state === 'pending' && there.has(name) ? [name] : []));
+  const pending = Object.entries(claim.asides).flatMap(([name, state]) =>
+    state === 'pending' && there.has(name) ? [name] : [],
+  );
   if (!there.has(collection) && pending.length === 0) return false;
   let current: CollectionClaim | undefined = claim;
   if (there.has(collection)) {
