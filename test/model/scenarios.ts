@@ -242,7 +242,7 @@ export const SCENARIOS = {
   ),
   'refuse ids': scenario(
     'An open move whose target a client makes first; collections have ids',
-    { rename: 2, early: 1, write: 1, refuse: 2, crash: 1, look: 1, resume: 1 },
+    { rename: 2, early: 1, refuse: 2, crash: 1, look: 1, resume: 1 },
     { setting: collectionIds, accepted: ['returned', 'kept came in'] },
   ),
 } as const satisfies { readonly [name: string]: Scenario };
