@@ -72,7 +72,7 @@ export function createHasher(bcrypt: Bcrypt, { cost, bound }: { cost: number; bo
   };
 }
 
-/** So many run at once; so many more wait, and begin in the order in which they came. */
+/** At most `concurrency` pieces of work run at once; up to `length` more wait, and begin in their order. */
 export function queue(concurrency: number, length: number): Bound {
   const waiting: (() => void)[] = [];
   let running = 0;
@@ -95,8 +95,8 @@ export function queue(concurrency: number, length: number): Bound {
 }
 
 /**
- * So many run at once, and none waits: on Workers a request must not wait for another one's work, for the runtime may
- * drop that with its request. Work that was dropped never ends: its slot is free again after a time.
+ * At most `count` pieces of work run at once, and none waits. On Workers a request must not wait for another request's
+ * work: the runtime may drop that work with its request. Dropped work never ends, so its slot is free after a time.
  * @param holdMs longer than work takes
  */
 export function slots(count: number, holdMs: number): Bound {
