@@ -120,8 +120,11 @@ async function change(
  */
 export function checkUpdate(context: Needs<'settings'>, input: UpdateOrganizationInput): OrganizationName | undefined {
   const { principal, organization_name, new_organization_name, email, password } = input;
-  const { organization, admin } = principal;
-  if (organization_name !== undefined && organizationKey(organization_name) !== organization.key) throw forbidden();
+  const { organization, admin, claims } = principal;
+  const target = organization_name === undefined ? organization.key : organizationKey(organization_name);
+  // A rename that is asked for again names the organization as it was when the token was issued.
+  const isRepeated = new_organization_name === organization.name && target === organizationKey(claims.organization);
+  if (target !== organization.key && !isRepeated) throw forbidden();
   if (new_organization_name !== undefined) authorize(context, admin, 'organization.update');
   if (new_organization_name === undefined && email === undefined && password === undefined) {
     throw invalid('', 'Say what to change: new_organization_name, email or password.');
