@@ -43,7 +43,7 @@ export type Report = {
   readonly failures: readonly string[];
 };
 
-/** Every how manieth point, of plain faults and of others; 1 for all. */
+/** One in how many points is tried, of plain faults and of others; 1 for all. */
 export type Every = { readonly plain: number; readonly other: number };
 
 export type Selection = {
@@ -52,6 +52,8 @@ export type Selection = {
   readonly failures?: number;
   /** Tries this one alone. */
   readonly only?: Point;
+  /** Tries those of all points that this holds for. */
+  readonly choose?: (point: Point) => boolean;
 };
 
 const NOTHING: Traces = { ids: [], words: [] };
@@ -76,7 +78,7 @@ const RESCUER_CALLS = 70;
 export async function enumerate(
   { stage, reference }: { readonly stage: Stage; readonly reference: Stage },
   scenario: Scenario,
-  { every, failures: most = Number.POSITIVE_INFINITY, only }: Selection,
+  { every, failures: most = Number.POSITIVE_INFINITY, only, choose = () => true }: Selection,
 ): Promise<Report> {
   let expected: Awaited<ReturnType<typeof expectedStates>>;
   try {
@@ -89,7 +91,10 @@ export async function enumerate(
   const plain = calls.flatMap((at) => PLAIN.map((fault): Point => ({ at, fault })));
   const chosen =
     only === undefined
-      ? [...sample(plain, every.plain), ...sample(otherPoints(calls, [...expected.keys()]), every.other)]
+      ? [
+          ...sample(plain.filter(choose), every.plain),
+          ...sample(otherPoints(calls, [...expected.keys()]).filter(choose), every.other),
+        ]
       : [only];
 
   const failures: string[] = [];
@@ -239,6 +244,8 @@ export async function ask(instance: Instance, step: Step): Promise<Answer> {
     if (instance.executor.isDead() || isStoreError(error)) return { is: 'unknown', error };
     if (!(error instanceof DomainError)) throw error;
     return { is: error.code === 'unavailable' ? 'unknown' : 'refused', error };
+  } finally {
+    await instance.executor.rest();
   }
 }
 
@@ -248,14 +255,17 @@ export async function lookThrough(
   const { context } = world.instance();
   const snapshot = await takeSnapshot(world.database);
   await world.guard.check();
+  const state = await normalizedState(world.database, snapshot, world.mails);
+  const openMoves = world.refusesRename() ? [] : state.organizations.filter(({ isMoveOpen }) => isMoveOpen);
   return {
     snapshot,
+    state,
     violations: [
+      ...openMoves.map(({ name }) => `the collection of ${name} was not moved`),
       ...world.guard.violations(),
       ...findViolations(snapshot, context.clock()),
       ...(await findAuditViolations(context.master, context.seals)),
     ],
-    state: await normalizedState(world.database, snapshot, world.mails),
   };
 }
 

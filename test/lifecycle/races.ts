@@ -1,12 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { CommandOf, Executor, Op } from '../../src/store/port.ts';
-import type { Meaning } from '../support/invariants.ts';
+import { authenticate } from '../../src/domain/session/authenticate.ts';
+import type { Executor } from '../../src/store/port.ts';
+import type { NormalizedState } from '../support/invariants.ts';
 import { createRandom } from '../support/random.ts';
-import { create, emailOf, restore, signIn, update } from '../support/requests.ts';
-import type { Scheduler } from '../support/scheduler.ts';
+import { create, emailOf, remove, restore, signIn, update } from '../support/requests.ts';
+import type { FaultRates, Scheduler } from '../support/scheduler.ts';
 import { createScheduler } from '../support/scheduler.ts';
 import type { Stage, World, WorldOptions } from '../support/world.ts';
-import { createStage } from '../support/world.ts';
+import { createStage, DAY_MS } from '../support/world.ts';
 import type { Answer } from './experiment.ts';
 import { ask, describe, lookThrough } from './experiment.ts';
 import type { Step } from './scenarios.ts';
@@ -16,9 +17,11 @@ import {
   RETENTION,
   removeBySignIn,
   rename,
-  sweepAll,
+  sweep,
   TARGET,
+  takeNames,
   tenants,
+  writeEverywhere,
   writeLate,
 } from './scenarios.ts';
 
@@ -29,7 +32,12 @@ export type Race = {
   open(world: World): Promise<readonly Step[]>;
 };
 
-const DAY_MS = 24 * 60 * 60 * 1000;
+/** It is deleted under the name that it has then. */
+const removeAnyhow: Step = async (instance) => {
+  const token = await signIn(instance, TARGET).catch(() => signIn(instance, 'Beta', emailOf(TARGET)));
+  const { organization } = await authenticate(instance.context, token);
+  return remove(instance, token, organization.name);
+};
 
 export const RACES: readonly Race[] = [
   {
@@ -54,7 +62,7 @@ export const RACES: readonly Race[] = [
     name: 'rename against delete',
     open: async (world) => {
       const { token } = await tenants(world);
-      return [(instance) => update(instance, token, { new_organization_name: 'Beta' }), removeBySignIn(TARGET)];
+      return [(instance) => update(instance, token, { new_organization_name: 'Beta' }), removeAnyhow];
     },
   },
   {
@@ -65,16 +73,16 @@ export const RACES: readonly Race[] = [
     },
   },
   {
-    name: 'rename against whoever takes the name that is left',
+    name: 'rename against one that takes the name that is left',
     open: async (world) => {
       await tenants(world);
-      return [rename(TARGET, 'Beta'), (instance) => create(instance, TARGET), sweepAll];
+      return [rename(TARGET, 'Beta'), (instance) => create(instance, TARGET), sweep];
     },
   },
   {
     name: 'three create one name',
     open: async (world) => {
-      await populate(world, BYSTANDER, 2);
+      await populate(world, BYSTANDER);
       return ['Fresh', 'fresh', 'FRESH'].map(
         (name): Step =>
           (instance) =>
@@ -83,10 +91,10 @@ export const RACES: readonly Race[] = [
     },
   },
   {
-    name: 'delete against whoever takes the name, under a late writer',
+    name: 'delete against one that takes the name',
     open: async (world) => {
       await tenants(world);
-      return [removeBySignIn(TARGET), (instance) => create(instance, TARGET), sweepAll];
+      return [removeBySignIn(TARGET), (instance) => create(instance, TARGET), sweep];
     },
   },
   {
@@ -94,7 +102,7 @@ export const RACES: readonly Race[] = [
     options: RETENTION,
     open: async (world) => {
       await tenants(world);
-      return [removeBySignIn(TARGET), (instance) => restore(instance, TARGET), sweepAll];
+      return [removeBySignIn(TARGET), (instance) => restore(instance, TARGET), sweep];
     },
   },
   {
@@ -105,7 +113,7 @@ export const RACES: readonly Race[] = [
       await removeBySignIn(TARGET)(world.instance());
       await writeLate(world, 'org_acme', 3)(world.instance());
       const again: Step = (instance) => restore(instance, TARGET);
-      return [again, again, sweepAll];
+      return [again, again, sweep];
     },
   },
   {
@@ -114,8 +122,8 @@ export const RACES: readonly Race[] = [
     open: async (world) => {
       await tenants(world);
       await removeBySignIn(TARGET)(world.instance());
-      world.advance(DAY_MS + 1);
-      return [sweepAll, sweepAll, (instance) => create(instance, TARGET)];
+      world.advance(31 * DAY_MS);
+      return [sweep, sweep, (instance) => create(instance, TARGET)];
     },
   },
   {
@@ -124,58 +132,77 @@ export const RACES: readonly Race[] = [
       await tenants(world);
       await rename(TARGET, 'Beta')(world.instance());
       await writeLate(world, 'org_acme', 12)(world.instance());
-      return [sweepAll, sweepAll, rename('Beta', 'Gamma', emailOf(TARGET))];
+      world.advance(31_000);
+      return [sweep, sweep, rename('Beta', 'Gamma', emailOf(TARGET))];
+    },
+  },
+  {
+    name: 'an open move, a second rename and a sweep, while it is written to',
+    open: async (world) => {
+      const { id } = await tenants(world);
+      world.refuseRename(true);
+      await rename(TARGET, 'Beta')(world.instance());
+      world.refuseRename(false);
+      world.advance(31_000);
+      return [sweep, rename('Beta', 'Gamma', emailOf(TARGET)), writeEverywhere(world, id)];
+    },
+  },
+  {
+    name: 'rename against delete, while others take the names',
+    open: async (world) => {
+      const { id, token } = await tenants(world);
+      return [
+        (instance) => update(instance, token, { new_organization_name: 'Beta' }),
+        removeAnyhow,
+        takeNames(world, TARGET),
+        takeNames(world, 'Beta'),
+        writeEverywhere(world, id),
+      ];
     },
   },
 ];
 
-/** Whoever is frozen is held for many steps of the others; what fails is the fault suite's affair. */
-const WEATHER = { freeze: 0.05, leap: 0, crash: 0, fault: 0 } as const;
+/** A task that is paused waits for many steps of the others. Failures are tried by the fault suite. */
+const RATES: FaultRates = { freeze: 0.05, leap: 0, crash: 0, fault: 0 };
 
 /**
- * Runs the steps of a race at once, their store calls in an order that the seed decides. What comes of it must be
- * what comes of some of the steps one after the other: of those that were answered as done, and maybe of those whose
- * outcome nobody was told.
+ * Runs the steps of a race at once, their store calls in an order that the seed decides. The outcome must be that of
+ * some of the steps one after another: of those that were answered as done, and maybe of those whose outcome was not
+ * told.
  * @returns what was wrong, seed by seed
  */
 export async function runRace(store: Executor, race: Race, seeds: readonly number[]): Promise<string[]> {
   let scheduler: Scheduler | undefined;
-  const stage = await createStage({
-    ...store,
-    execute: async <O extends Op>(command: CommandOf<O>) => {
-      await scheduler?.turn(command.op, { write: true });
-      return store.execute(command);
-    },
+  const stage = await createStage(store, {
+    beforeCall: async ({ op }) => scheduler?.turn(op, { write: true }),
   });
-  const known = new Map<string, Meaning>();
-  const orderly = async (order: readonly number[]): Promise<Meaning> => {
+  const known = new Map<string, NormalizedState['organizations']>();
+  const inTurn = async (order: readonly number[]): Promise<NormalizedState['organizations']> => {
     const key = order.join();
-    const meaning = known.get(key) ?? (await inOrder(stage, race, order));
-    known.set(key, meaning);
-    return meaning;
+    const state = known.get(key) ?? (await inOrder(stage, race, order));
+    known.set(key, state);
+    return state;
   };
 
   const failures: string[] = [];
   for (const seed of seeds) {
-    const { answers, violations, meaning, trace } = await stage.use(race.options ?? {}, async (world) => {
+    const { answers, violations, state, trace } = await stage.use(race.options ?? {}, async (world) => {
       const steps = await race.open(world);
-      const running = createScheduler(createRandom(seed), WEATHER);
+      const running = createScheduler(createRandom(seed), RATES);
       scheduler = running;
-      const lives = steps.map((step, instance) =>
-        running.live({ name: `instance ${instance}`, instance }, () => ask(world.instance(), step)),
+      const tasks = steps.map((step, instance) =>
+        running.start({ name: `instance ${instance}`, instance }, () => ask(world.instance(), step)),
       );
       await running.run();
       scheduler = undefined;
-      const ended = await Promise.all(lives);
+      const ended = await Promise.all(tasks);
       await world.settle();
       return { answers: ended.map((end) => end?.value), trace: running.trace, ...(await lookThrough(world)) };
     });
     const wrong = [...violations];
     let possible = false;
-    for (const order of ordersOf(answers)) possible ||= isDeepStrictEqual(await orderly(order), meaning);
-    if (!possible) {
-      wrong.push(`no order of the steps comes to ${JSON.stringify(meaning)}`);
-    }
+    for (const order of ordersOf(answers)) possible ||= isDeepStrictEqual(await inTurn(order), state.organizations);
+    if (!possible) wrong.push(`no order of the steps ends in ${JSON.stringify(state.organizations)}`);
     if (wrong.length > 0) {
       failures.push(
         [`${race.name}, seed ${seed}: ${answers.map(describe).join(', ')}`, ...wrong, ...trace].join('\n    '),
@@ -186,7 +213,7 @@ export async function runRace(store: Executor, race: Race, seeds: readonly numbe
   return failures;
 }
 
-const inOrder = (stage: Stage, race: Race, order: readonly number[]): Promise<Meaning> =>
+const inOrder = (stage: Stage, race: Race, order: readonly number[]): Promise<NormalizedState['organizations']> =>
   stage.use(race.options ?? {}, async (world) => {
     const steps = await race.open(world);
     for (const index of order) {
@@ -194,10 +221,10 @@ const inOrder = (stage: Stage, race: Race, order: readonly number[]): Promise<Me
       if (step !== undefined) await ask(world.instance(), step);
     }
     await world.settle();
-    return (await lookThrough(world)).meaning;
+    return (await lookThrough(world)).state.organizations;
   });
 
-/** Every order of what was done, with and without what may have been. */
+/** Every order of the steps that were done, with and without those that may have been. */
 function ordersOf(answers: readonly (Answer | undefined)[]): number[][] {
   const indexes = answers.map((_, index) => index);
   const surely = indexes.filter((index) => answers[index]?.is === 'done');

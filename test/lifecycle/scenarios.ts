@@ -471,7 +471,8 @@ export const SCENARIOS: readonly Scenario[] = [
         good: [token],
         meanwhile: {
           'the server permits it': async () => world.refuseRename(false),
-          'others take its names': takeNames(world, TARGET, 'Beta', 'Gamma'),
+          'others take its names': inTurn(takeNames(world, TARGET), takeNames(world, 'Beta')),
+          'another takes the new name': takeNames(world, 'Gamma'),
           'it is written to under every name': writeEverywhere(world, id),
         },
       };

@@ -1,12 +1,4 @@
-import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
-import { createSqliteExecutor } from '../../src/store/sqlite.ts';
 import { faultSuite } from './fault-suite.ts';
+import { openStore } from './stores.ts';
 
-faultSuite('SQLite', async () => createSqliteExecutor(openSqliteFile(':memory:')), { plain: 1, other: 7 });
-
-faultSuite(
-  'SQLite that does not rename',
-  async () => createSqliteExecutor(openSqliteFile(':memory:')),
-  { plain: 5, other: 41 },
-  { refuseRename: true },
-);
+faultSuite('SQLite', async () => openStore(undefined), { plain: 1, other: 31 });

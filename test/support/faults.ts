@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Command, CommandOf, Executor, Op, Results } from '../../src/store/port.ts';
 import { READS, StoreError } from '../../src/store/port.ts';
 
@@ -67,6 +68,8 @@ export type FaultyExecutor = Executor & {
   isDead(): boolean;
   /** How many calls have changed anything. */
   changes(): number;
+  /** Resolves when no call is under way any more. */
+  rest(): Promise<void>;
   /** Lets what is still on its way to the store arrive. */
   deliverLate(): Promise<void>;
 };
@@ -88,6 +91,9 @@ export function createFaultyExecutor(
   let changes = 0;
   let dead = false;
   let happened = false;
+  /** While the instance is paused, nothing else of it reaches the store either. */
+  let paused: Promise<void> | undefined;
+  const underWay = new Set<Promise<unknown>>();
   const late: (() => Promise<unknown>)[] = [];
 
   const perform = async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
@@ -113,6 +119,12 @@ export function createFaultyExecutor(
     throw unknown(command);
   };
 
+  const pause = async (meanwhile: () => Promise<void>): Promise<void> => {
+    paused = meanwhile();
+    await paused;
+    paused = undefined;
+  };
+
   const fail = async <O extends Op>(command: CommandOf<O>, { fault, meanwhile }: Plan): Promise<Results[O]> => {
     happened = true;
     switch (fault) {
@@ -133,10 +145,10 @@ export function createFaultyExecutor(
       case 'others ahead':
       case 'clock ahead':
       case 'clock behind':
-        await meanwhile();
+        await pause(meanwhile);
         return perform(command);
       case 'pause and crash':
-        await meanwhile();
+        await pause(meanwhile);
         dead = true;
         await perform(command).catch(() => undefined);
         throw new Crashed(fault);
@@ -146,15 +158,34 @@ export function createFaultyExecutor(
     }
   };
 
+  const execute = async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
+    if (dead) throw new Crashed('The instance is dead.');
+    calls.push(inWords(command));
+    if (plan === undefined || calls.length < plan.at) return perform(command);
+    if (calls.length === plan.at) return fail(command, plan);
+    if (plan.fault === 'deaf') return performUnheard(command);
+    if (plan.fault === 'away') throw new StoreError('Unavailable', 'The store is away.');
+    if (paused !== undefined) {
+      await paused;
+      if (plan.fault === 'pause and crash') throw new Crashed('The instance is dead.');
+    }
+    return perform(command);
+  };
+
   return {
-    execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
-      if (dead) throw new Crashed('The instance is dead.');
-      calls.push(inWords(command));
-      if (plan === undefined || calls.length < plan.at) return perform(command);
-      if (calls.length === plan.at) return fail(command, plan);
-      if (plan.fault === 'deaf') return performUnheard(command);
-      if (plan.fault === 'away') throw new StoreError('Unavailable', 'The store is away.');
-      return perform(command);
+    execute: <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
+      const call = execute(command);
+      underWay.add(call);
+      const forget = () => underWay.delete(call);
+      call.then(forget, forget);
+      return call;
+    },
+    rest: async () => {
+      while (underWay.size > 0) {
+        await Promise.allSettled(underWay);
+        // Time for the code after them to make its next call.
+        await nextTurn();
+      }
     },
     limits: shared.limits,
     close: async () => {},

@@ -8,7 +8,7 @@ import { reconcile } from '../../src/domain/reconcile.ts';
 import type { CollectionClaim } from '../../src/domain/tenant-data/schema.ts';
 import type { Hasher } from '../../src/platform/hashing/hasher.ts';
 import { createServices } from '../../src/services.ts';
-import type { Executor } from '../../src/store/port.ts';
+import type { Command, CommandOf, Executor, Op } from '../../src/store/port.ts';
 import type { Database } from '../../src/store/store.ts';
 import { Store } from '../../src/store/store.ts';
 import type { Fault, FaultyExecutor } from './faults.ts';
@@ -43,6 +43,7 @@ export type World = {
   advance(ms: number): void;
   /** Whether the server refuses to rename from now on. */
   refuseRename(refuses: boolean): void;
+  refusesRename(): boolean;
   /** Another instance clears up what is due by its clock, until nothing is left to do. */
   clearUp(clockMs?: number): Promise<void>;
   /** The leases of operations under way expire, and another instance clears up. */
@@ -83,13 +84,28 @@ export const plainHasher: Hasher = {
 /** What is said of a database; the service's own. */
 const DEPLOYMENT = 'tenantry';
 
-/** Makes a database for experiments. Making the master's collections takes long enough to be done once for all. */
-export async function createStage(shared: Executor): Promise<Stage> {
+/**
+ * Makes a database for experiments.
+ * Making the master's collections takes long enough to be done once for all.
+ * @param options.beforeCall awaited before each call of an instance
+ */
+export async function createStage(
+  shared: Executor,
+  { beforeCall }: { readonly beforeCall?: (command: Command) => Promise<unknown> } = {},
+): Promise<Stage> {
   const name = `fault_${crypto.randomUUID().replaceAll('-', '').slice(0, 16)}`;
   const database = new Store(shared).database(name);
   const masters = new Set([...Object.keys(MASTER_COLLECTIONS), DEPLOYMENT]);
   const guard = createTenantGuard(shared, { database: name, masters });
-  await prepareDeployment(createWorld(guard, name, {}).instance().context);
+  const interleaved: Executor = {
+    limits: shared.limits,
+    close: async () => {},
+    execute: async <O extends Op>(command: CommandOf<O>) => {
+      await beforeCall?.(command);
+      return guard.execute(command);
+    },
+  };
+  await prepareDeployment(createWorld(guard, name, {}, guard).instance().context);
   const empty = async () => {
     for (const collection of await database.listCollections()) {
       if (collection.name === DEPLOYMENT) continue;
@@ -101,7 +117,7 @@ export async function createStage(shared: Executor): Promise<Stage> {
   return {
     use: async (options, work) => {
       try {
-        return await work(createWorld(guard, name, options));
+        return await work(createWorld(interleaved, name, options, guard));
       } finally {
         await empty();
       }
@@ -110,7 +126,12 @@ export async function createStage(shared: Executor): Promise<Stage> {
   };
 }
 
-function createWorld(guard: TenantGuard, name: string, { env = {}, withoutIds = false }: WorldOptions): World {
+function createWorld(
+  store: Executor,
+  name: string,
+  { env = {}, withoutIds = false }: WorldOptions,
+  guard: TenantGuard,
+): World {
   const config = parseConfig({
     MASTER_DB: name,
     LEASE_MS: String(LEASE_MS),
@@ -130,7 +151,7 @@ function createWorld(guard: TenantGuard, name: string, { env = {}, withoutIds = 
 
   const instance = (clockMs = 0): Instance => {
     let ahead = clockMs;
-    const executor = createFaultyExecutor(guard, { refusesRename: () => refuses, withoutIds });
+    const executor = createFaultyExecutor(store, { refusesRename: () => refuses, withoutIds });
     const services = createServices(config, {
       executor,
       hasher: plainHasher,
@@ -197,6 +218,7 @@ function createWorld(guard: TenantGuard, name: string, { env = {}, withoutIds = 
     refuseRename: (on) => {
       refuses = on;
     },
+    refusesRename: () => refuses,
     clearUp,
     recover,
     recoverWith: async ({ at, fault }) => {

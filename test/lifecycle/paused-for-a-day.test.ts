@@ -1,0 +1,53 @@
+import { describe, expect, inject, test } from 'vitest';
+import { DAY_MS } from '../support/world.ts';
+import { enumerate } from './experiment.ts';
+import { useStages } from './fault-suite.ts';
+import { SCENARIOS } from './scenarios.ts';
+import { openFreshMongo, openStore } from './stores.ts';
+
+const MS = 600_000;
+
+const STORES = {
+  SQLite: async () => openStore(undefined),
+  // Without a server: test/support/global-setup.ts has said so.
+  ...(inject('secantusUri') !== undefined && { SecantusDB: openFreshMongo }),
+};
+
+/** Operations, and how others take the names while the instance is paused: before they clear up behind it, and after. */
+const OPERATIONS: Readonly<Record<string, readonly string[]>> = {
+  rename: [
+    'others take the old name and the new one',
+    'it is renamed on, and others take its names',
+    'it is deleted, and others take its names',
+  ],
+  delete: ['others take its names', 'others take its names, and it is written to'],
+  'delete after renames with late writes': ['others take its names, and it is written to'],
+};
+
+describe.each(Object.entries(STORES))('on %s', (_name, open) => {
+  const stages = useStages(open);
+
+  describe.each(Object.entries(OPERATIONS))(
+    'a %s that is paused at any of its store calls for 24 hours',
+    (operation, meanwhiles) => {
+      test.each(meanwhiles)(
+        'touches no document of another organization, while %s',
+        async (wanted) => {
+          const scenario = SCENARIOS.find(({ name }) => name === operation);
+          if (scenario === undefined) throw new Error(`There is no scenario "${operation}".`);
+          const { points, failures, calls } = await enumerate(
+            stages(),
+            { ...scenario, pauseMs: DAY_MS },
+            {
+              every: { plain: 1, other: 1 },
+              choose: ({ fault, meanwhile }) => fault === 'pause' && meanwhile === wanted,
+            },
+          );
+          expect(failures).toEqual([]);
+          expect(points).toBe(2 * calls);
+        },
+        MS,
+      );
+    },
+  );
+});
