@@ -35,6 +35,9 @@ const stores = [
 
 const TIMES = { LEASE_MS: '5000', RECONCILE_MS: '200' };
 
+/** The longest that a late write may stay under an old name, in milliseconds. */
+const SWEEP_MS = 60_000;
+
 const ROUNDS = 6;
 const WRITERS = 3;
 
@@ -138,23 +141,28 @@ describe.each(stores)('$title', ({ store, races }) => {
     );
   });
 
-  race('moves')('renames beside writers of the tenant’s collection lose no acknowledged document', async () => {
-    let tenant = await one.signedInTenant();
-    const names = Array.from({ length: 4 }, () => newName('Moving'));
-    const writers = startWriters(tenants, [one, two], tenant);
-    for (let round = 0; round < ROUNDS; round++) {
-      await writers.hasWritten();
-      const answer = await rename(round % 2 === 0 ? one : two, tenant, names[round % names.length] as string);
-      expect(answer.status, answer.text).toBe(200);
-      tenant = afterRename(tenant, answer);
-      writers.tell(tenant.name);
-    }
-    const acknowledged = await writers.stop();
-    await expectExactly(tenants, tenant, acknowledged);
-  });
+  race('moves')(
+    'renames beside writers of the tenant’s collection lose no document',
+    { timeout: 2 * SWEEP_MS },
+    async () => {
+      let tenant = await one.signedInTenant();
+      const names = Array.from({ length: 4 }, () => newName('Moving'));
+      const writers = startWriters(tenants, [one, two], tenant);
+      for (let round = 0; round < ROUNDS; round++) {
+        await writers.hasWritten();
+        const answer = await rename(round % 2 === 0 ? one : two, tenant, names[round % names.length] as string);
+        expect(answer.status, answer.text).toBe(200);
+        tenant = afterRename(tenant, answer);
+        writers.tell(tenant.name);
+      }
+      const acknowledged = await writers.stop();
+      await expectExactly(tenants, tenant, acknowledged);
+    },
+  );
 
   race('names')(
     'a new organization of a deleted one’s name has no document of the late writers of the old one',
+    { timeout: 2 * SWEEP_MS },
     async () => {
       const name = newName('Again');
       const old = await one.signedInTenant(name);
@@ -174,8 +182,10 @@ describe.each(stores)('$title', ({ store, races }) => {
       const acknowledged = await writers.stop();
       expect((await one.get(name)).json.organization_id).toBe(now.organizationId);
       await expectExactly(tenants, now, acknowledged);
-      await until('the old collection to be gone', async () =>
-        (await tenants.collections()).includes(old.collection) ? undefined : true,
+      await until(
+        'the old collection to be gone',
+        async () => ((await tenants.collections()).includes(old.collection) ? undefined : true),
+        { ms: SWEEP_MS, every: 200 },
       );
     },
   );
@@ -289,10 +299,9 @@ function startWriters(tenants: TenantData, callers: readonly Caller[], tenant: P
 /** Waits for the quiet point, and expects these documents in the organization's collection, and nothing of it elsewhere. */
 async function expectExactly(tenants: TenantData, { organizationId, collection }: Place, ids: readonly string[]) {
   const isTenants = (name: string) => !(name in MASTER_COLLECTIONS);
-  await until('what late writers wrote to be moved', async () => {
-    const found = await tenants.idsOf(collection, organizationId);
-    return found.length >= ids.length ? true : undefined;
-  });
+  const arrived = async () =>
+    (await tenants.idsOf(collection, organizationId)).length >= ids.length ? true : undefined;
+  await until('the late writes to be in the renamed collection', arrived, { ms: SWEEP_MS, every: 200 });
   expect((await tenants.idsOf(collection, organizationId)).sort()).toEqual([...ids].sort());
   expect(await tenants.count(collection), 'documents of others').toBe(ids.length);
   for (const other of (await tenants.collections()).filter(isTenants)) {
