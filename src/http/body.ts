@@ -1,7 +1,8 @@
-import type { Context as HonoContext, MiddlewareHandler } from 'hono';
+import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
+import { createMiddleware } from 'hono/factory';
 import type { Env } from './env.ts';
-import { HttpError, problem } from './problem.ts';
+import { problem } from './problem.ts';
 
 /** The largest request body, in bytes: many times what any input of the service takes. */
 export const MAX_BODY_BYTES = 64 * 1024;
@@ -15,22 +16,23 @@ export const boundedBody: MiddlewareHandler<Env> = bodyLimit({
   onError: (c) => problem(c, 'body_too_large', `Send a body of at most ${MAX_BODY_BYTES} bytes.`),
 });
 
-/** The body, which is JSON and says so. @throws {HttpError} unsupported_media_type, malformed_json */
-export async function readJson(c: HonoContext<Env>): Promise<unknown> {
+/** Lets through what is JSON, says so and is not nested too deep. Answers 415 and 400. */
+export const jsonBody: MiddlewareHandler<Env> = createMiddleware<Env>(async (c, next) => {
   const type = c.req.header('Content-Type')?.split(';', 1)[0]?.trim().toLowerCase();
   if (type !== 'application/json') {
-    throw new HttpError('unsupported_media_type', 'Send JSON, with Content-Type: application/json.');
+    return problem(c, 'unsupported_media_type', 'Send JSON, with Content-Type: application/json.');
   }
-  const text = await c.req.text();
-  if (nestsDeeper(text, MAX_DEPTH)) {
-    throw new HttpError('malformed_json', `Send JSON that is nested at most ${MAX_DEPTH} levels deep.`);
+  if (nestsDeeper(await c.req.text(), MAX_DEPTH)) {
+    return problem(c, 'malformed_json', `Send JSON that is nested at most ${MAX_DEPTH} levels deep.`);
   }
   try {
-    return JSON.parse(text);
-  } catch {
-    throw new HttpError('malformed_json', 'The body is not well-formed JSON.');
+    await c.req.json();
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    return problem(c, 'malformed_json', 'The body is not well-formed JSON.');
   }
-}
+  await next();
+});
 
 /**
  * Whether brackets outside of strings nest deeper than that. Looks at the text, for a parser would have nested by then,

@@ -6,27 +6,15 @@ import { DomainError } from '../domain/errors.ts';
 import { isStoreError } from '../store/port.ts';
 import type { Env } from './env.ts';
 
-/** The refusals of HTTP alone. */
-type HttpErrorCode =
+/** What a refusal is over HTTP: the codes of the domain, and those of HTTP alone. */
+type ProblemCode =
+  | DomainErrorCode
   | 'malformed_json'
   | 'not_found'
   | 'method_not_allowed'
   | 'body_too_large'
   | 'unsupported_media_type'
   | 'internal_error';
-
-type ProblemCode = DomainErrorCode | HttpErrorCode;
-
-/** A refusal in the words of HTTP: its message is fit for the caller. */
-export class HttpError extends Error {
-  override readonly name = 'HttpError';
-  readonly code: HttpErrorCode;
-
-  constructor(code: HttpErrorCode, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
 
 type Problem = { readonly status: ProblemStatus; readonly title: string };
 
@@ -131,7 +119,6 @@ export function problem(
 export function problemOf(c: HonoContext<Env>, error: unknown): Response {
   // The error came after the deadline: the caller has been answered.
   if (c.finalized) return c.res;
-  if (error instanceof HttpError) return problem(c, error.code, error.message);
   if (error instanceof DomainError) {
     if (error.code === 'organization_renamed')
       c.header('Location', underNewName(c.req.url, error.organizations[0] ?? ''));

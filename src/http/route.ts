@@ -1,6 +1,7 @@
 import type { RouteConfig } from '@hono/zod-openapi';
 import { OpenAPIHono } from '@hono/zod-openapi';
-import type { Context as HonoContext } from 'hono';
+import type { Context as HonoContext, MiddlewareHandler } from 'hono';
+import { createMiddleware } from 'hono/factory';
 import * as z from 'zod';
 import { authorize } from '../domain/authorization.ts';
 import type { Context } from '../domain/context.ts';
@@ -11,7 +12,7 @@ import type { Action } from '../domain/roles.ts';
 import { authenticate } from '../domain/session/authenticate.ts';
 import type { Principal } from '../domain/session/schema.ts';
 import { bearerToken } from './bearer-token.ts';
-import { boundedBody, readJson } from './body.ts';
+import { boundedBody, jsonBody } from './body.ts';
 import type { Env } from './env.ts';
 import type { ProblemStatus } from './problem.ts';
 import { problemSchema, STATUS_DESCRIPTIONS } from './problem.ts';
@@ -73,7 +74,11 @@ type AnyRoute = Omit<Route<z.ZodObject, z.ZodObject, z.ZodType, z.ZodType, Actio
  * holds the fields of its schema and no other.
  */
 export function routeGroup(tag: string) {
-  const app = new OpenAPIHono<Env>();
+  const app = new OpenAPIHono<Env>({
+    defaultHook: (result) => {
+      if (!result.success) throw invalidInput(result.error.issues);
+    },
+  });
   const route = <
     Answer extends z.ZodType = z.ZodUnknown,
     Query extends z.ZodObject = None,
@@ -86,26 +91,29 @@ export function routeGroup(tag: string) {
   ): void => {
     const [method = '', path = ''] = place.split(' ');
     const { action, limit, query, headers, body, answer, verb } = definition;
-    app.openAPIRegistry.registerPath({
+    const config: RouteConfig = {
       method: method.toLowerCase() as RouteConfig['method'],
       path,
       tags: [tag],
+      middleware: [
+        ...(body === undefined ? [] : [boundedBody]),
+        ...(action === undefined ? [] : [authorized(action)]),
+        ...(body === undefined ? [] : [jsonBody]),
+        ...(limit === undefined ? [] : [limited(limit)]),
+      ],
       ...described(definition),
-    });
-    app.on(method, [path], ...(body === undefined ? [] : [boundedBody]), async (c) => {
-      const context = c.get('context');
-      const principal = action && (await authorized(c, action));
-      const json = body && (await readJson(c));
-      if (limit !== undefined) await limitByAddress(context, limit);
+    };
+    app.openapi(config, async (c) => {
+      const valid = (target: 'query' | 'header' | 'json') => c.req.valid(target as never) as object;
       const input = {
-        ...(query && parse(query, queryOf(c))),
-        ...(headers && parse(headers, headersOf(c, headers))),
-        ...(body && (parse(body, json) as object)),
-        ...(principal && { principal }),
+        ...(query && valid('query')),
+        ...(headers && valid('header')),
+        ...(body && valid('json')),
+        ...(action && { principal: c.get('principal') }),
       } as Input<Query, Headers, Body, Required>;
       // A verb that may be cached says so.
       c.header('Cache-Control', 'no-store');
-      const result = await verb(context, input, c);
+      const result = await verb(c.get('context'), input, c);
       if (result instanceof Response) return result;
       const status = statusOf(answer);
       return answer.schema === undefined
@@ -116,37 +124,32 @@ export function routeGroup(tag: string) {
   return { app, route };
 }
 
-async function authorized(c: HonoContext<Env>, action: Action): Promise<Principal> {
-  const context = c.get('context');
-  const principal = await authenticate(context, bearerToken(c));
-  // Before the refusal: the log says whose it was.
-  c.set('principal', principal);
-  authorize(context, principal.admin, action);
-  return principal;
-}
-
-/** A parameter that is given twice is a list, which no schema takes. */
-const queryOf = (c: HonoContext<Env>): Record<string, unknown> =>
-  Object.fromEntries(
-    Object.entries(c.req.queries()).map(([name, values]) => [name, values.length === 1 ? values[0] : values]),
-  );
-
-const headersOf = (c: HonoContext<Env>, { shape }: z.ZodObject): Record<string, unknown> =>
-  Object.fromEntries(Object.keys(shape).map((name) => [name, c.req.header(name)]));
-
-/** @throws {DomainError} invalid_input */
-function parse<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues.flatMap((issue) =>
-    issue.code === 'unrecognized_keys'
-      ? issue.keys.map((key) => ({ path: [...issue.path, key].join('.'), message: 'This field is not known.' }))
-      : [{ path: issue.path.map(String).join('.'), message: issue.message }],
-  );
-  throw new DomainError('invalid_input', 'The input is not valid: see errors.', {
-    issues: issues.slice(0, MAX_ISSUES),
+const authorized = (action: Action): MiddlewareHandler<Env> =>
+  createMiddleware<Env>(async (c, next) => {
+    const context = c.get('context');
+    const principal = await authenticate(context, bearerToken(c));
+    // Before the refusal: the log says whose it was.
+    c.set('principal', principal);
+    authorize(context, principal.admin, action);
+    await next();
   });
-}
+
+const limited = (action: LimitedAction): MiddlewareHandler<Env> =>
+  createMiddleware<Env>(async (c, next) => {
+    await limitByAddress(c.get('context'), action);
+    await next();
+  });
+
+const invalidInput = (issues: readonly z.core.$ZodIssue[]): DomainError =>
+  new DomainError('invalid_input', 'The input is not valid: see errors.', {
+    issues: issues
+      .flatMap((issue) =>
+        issue.code === 'unrecognized_keys'
+          ? issue.keys.map((key) => ({ path: [...issue.path, key].join('.'), message: 'This field is not known.' }))
+          : [{ path: issue.path.map(String).join('.'), message: issue.message }],
+      )
+      .slice(0, MAX_ISSUES),
+  });
 
 const statusOf = ({ status, schema }: AnyRoute['answer']): 200 | 202 | 204 =>
   status ?? (schema === undefined ? 204 : 200);
