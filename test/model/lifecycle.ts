@@ -6,7 +6,7 @@ import { type LeaseActor, leaseSteps, startLeaseWork } from './operations/name-l
 import { beginMove, beginRename, type RenameActor, renameSteps, resumeRename } from './operations/rename.ts';
 import { type Rules, rulesWithout } from './rules.ts';
 import type { Scenario } from './scenarios.ts';
-import { type Actor, type BudgetName, isLiving, ownerOf, type Verb, World } from './state.ts';
+import { type Actor, type BudgetName, isLiving, type Lease, ownerOf, type Verb, World } from './state.ts';
 import { claimCollection, createCollection, insertDocument, tellTenant, updateOrganization } from './store-calls.ts';
 
 /** One transition, as a trace shows it. `actor` is a position among the actors at work until `unroll` names it. */
@@ -52,7 +52,7 @@ export function firstWorld(scenario: Scenario, rules: Rules = rulesWithout()): W
     operation: null,
     unused: false,
   });
-  world.names = world.names.with('a', { organization: 'O', operation: 'first', lease: 'none' });
+  world.names = world.names.with('a', { organization: 'O', operation: 'first', lease: 'none', takenBack: 'none' });
   claimCollection(world, 'O', 'first', 'a');
   createCollection(world, 'O', 'a');
   insertDocument(world, 'a', 'O0:1');
@@ -240,10 +240,13 @@ function environment(world: World, emit: Emit): void {
   if (world.count('expire') > 0)
     for (const name of world.names.keys()) {
       const claim = world.names.get(name);
-      if (claim?.lease !== 'leased') continue;
+      if (claim === undefined || (claim.lease !== 'leased' && claim.takenBack !== 'leased')) continue;
       const next = world.copy();
       next.spend('expire');
-      next.names = next.names.with(name, { ...claim, lease: 'expired' });
+      const expired = (lease: Lease): Lease => (lease === 'leased' ? 'expired' : lease);
+      const { lease, takenBack } = claim;
+      next.names = next.names.with(name, { ...claim, lease: expired(lease), takenBack: expired(takenBack) });
+      next.promises = next.promises.without(name);
       emit(next, () => ({ event: 'lease expires', subject: name }));
     }
   if (world.count('foreign') > 0 && !world.collections.has('g')) {

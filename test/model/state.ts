@@ -49,8 +49,11 @@ export type Organization = {
 export type NameClaim = {
   readonly organization: string;
   readonly operation: string;
-  readonly lease: 'none' | 'leased' | 'expired';
+  readonly lease: Lease;
+  /** The lease that its own organization took back: it returns when that rename is refused. */
+  readonly takenBack: Lease;
 };
+export type Lease = 'none' | 'leased' | 'expired';
 
 export type CollectionClaim = {
   readonly organization: string;
@@ -163,6 +166,8 @@ export class World {
   documents = Table.empty<DocumentFate>('document');
   /** Operations with an admin's change: what of them was done. */
   changes = Table.empty<Change>('change');
+  /** Names that are promised to an organization which left them, until the lease expires. */
+  promises = Table.empty<string>('promise');
   /** The budget that is left, and the serials from which fresh ids are made. */
   counters = Table.empty<number>('counter');
   actors: readonly RunningActor[] = [];
@@ -183,6 +188,7 @@ export class World {
     copy.known = this.known;
     copy.documents = this.documents;
     copy.changes = this.changes;
+    copy.promises = this.promises;
     copy.counters = this.counters;
     copy.actors = this.actors;
     return copy;
@@ -199,6 +205,7 @@ export class World {
       this.known,
       this.documents,
       this.changes,
+      this.promises,
     ];
     let low = 0;
     let high = 0;

@@ -101,11 +101,19 @@ export function markFormer(world: World, organization: string, name: string): vo
     updateClaim(world, name, { state: 'former', due: true });
 }
 
+/** Reports an organization that takes a name which is leased to another. */
+function checkPromise(world: World, organization: string, name: string): void {
+  const promised = world.promises.get(name);
+  if (promised !== undefined && promised !== organization && isLiving(world.organizations.get(promised)))
+    world.violate('lease broken', `${organization} takes ${name}, which is promised to ${promised}`);
+}
+
 /** Inserts a claim on an organization's name. Answers the claim that is there. */
 export function claimName(world: World, organization: string, operation: string, name: string): NameClaim {
   const present = world.names.get(name);
   if (present !== undefined) return present;
-  const claim: NameClaim = { organization, operation, lease: 'none' };
+  const claim: NameClaim = { organization, operation, lease: 'none', takenBack: 'none' };
+  checkPromise(world, organization, name);
   world.names = world.names.with(name, claim);
   return claim;
 }
@@ -125,8 +133,10 @@ export function takeName(
   const owner = world.organizations.get(claim.organization);
   if (claim.organization !== organization && isLiving(owner) && isReserved(world, name, claim))
     world.violate('lease broken', `${organization} takes ${name} from ${claim.organization}`);
+  checkPromise(world, organization, name);
   const lease = world.rules.takeBackEndsLease ? 'none' : claim.lease;
-  world.names = world.names.with(name, { organization, operation, lease });
+  const takenBack = claim.organization === organization ? claim.lease : 'none';
+  world.names = world.names.with(name, { organization, operation, lease, takenBack });
   return true;
 }
 
@@ -149,6 +159,7 @@ export function isInForce(world: World, name: string, claim: NameClaim, against:
   const { operation } = owner;
   if (world.setting.nameLeases && claim.organization !== against) {
     if (world.rules.leaseHolds && claim.lease === 'leased') return true;
+    if (world.rules.takenBackHolds && claim.takenBack === 'leased') return true;
     const leaving = operation !== null && 'oldName' in operation && operation.oldName === name;
     if (world.rules.leavingHolds && leaving && operation.oldNameOperation === claim.operation) return true;
   }

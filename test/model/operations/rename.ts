@@ -156,6 +156,9 @@ const adminChanged = (actor: RenameActor): RenameActor =>
     ? at(actor, 'end', { index: 1 }) // only where the rule `refusedOnlyBeforeMove` is off
     : at(actor, actor.journal.moves ? 'list candidates' : 'commit name');
 
+/** Where a rename goes once its admin's change is refused. */
+const afterRefusal = (world: World): string => (world.rules.endsBeforeReturn ? 'refuse change' : 'return name');
+
 /** The step that a rename leaves towards its target. */
 const beforeMove = (actor: RenameActor): MoveOperation['step'] => actor.journal.step;
 
@@ -170,6 +173,7 @@ function noteChange(world: World, organization: string, operation: MoveOperation
 function committedName(world: World, organization: string, operation: MoveOperation): Partial<Organization> {
   if (operation.kind === 'move') return {};
   noteChange(world, organization, operation, { name: true });
+  if (world.promises.get(operation.name) === organization) world.promises = world.promises.without(operation.name);
   return { name: operation.name, nameOperation: operation.id };
 }
 
@@ -242,7 +246,7 @@ export const renameSteps: Steps<RenameActor> = {
     const { organization, journal } = actor;
     const admin = world.admins.get(organization);
     if (admin === undefined) return null;
-    if (refused) return at(actor, world.rules.refusalBumpsVersion ? 'bump admin version' : 'refuse change');
+    if (refused) return at(actor, world.rules.refusalBumpsVersion ? 'bump admin version' : afterRefusal(world));
     if (world.rules.adminByCompare && admin.version !== journal.adminVersion) return at(actor, 'read admin');
     world.admins = world.admins.with(organization, { version: admin.version + 1, applied: journal.id });
     noteChange(world, organization, journal, { admin: true });
@@ -251,7 +255,7 @@ export const renameSteps: Steps<RenameActor> = {
 
   'read admin': (world, actor) => {
     if (world.admins.get(actor.organization)?.applied === actor.journal.id) return adminChanged(actor);
-    return at(actor, 'refuse change');
+    return at(actor, afterRefusal(world));
   },
 
   'bump admin version': (world, actor) => {
@@ -260,19 +264,28 @@ export const renameSteps: Steps<RenameActor> = {
     if (admin === undefined) return null;
     if (admin.version !== journal.adminVersion) return at(actor, 'read admin');
     world.admins = world.admins.with(organization, { ...admin, version: admin.version + 1 });
-    return at(actor, 'refuse change');
+    return at(actor, afterRefusal(world));
   },
 
-  'refuse change': (world, actor) =>
-    end(world, actor, world.rules.changingStep ? 'changing' : 'claiming')
-      ? at(actor, 'release refused name')
-      : resumed(world, actor),
+  /**
+   * Only the instance that ends the operation returns the name. A late one may take the change for refused although it
+   * was applied: the admin was changed again since.
+   */
+  'refuse change': (world, actor) => {
+    const ended = end(world, actor, world.rules.changingStep ? 'changing' : 'claiming');
+    if (!world.rules.endsBeforeReturn) return null;
+    return ended ? at(actor, 'return name') : resumed(world, actor);
+  },
 
-  'release refused name': (world, { organization, journal }) => {
+  'return name': (world, actor) => {
+    const { organization, journal } = actor;
     const claim = world.names.get(journal.name);
     if (claim?.operation === journal.id && claim.organization === organization)
-      world.names = world.names.without(journal.name);
-    return null;
+      world.names =
+        claim.takenBack === 'none'
+          ? world.names.without(journal.name)
+          : world.names.with(journal.name, { ...claim, lease: claim.takenBack });
+    return world.rules.endsBeforeReturn ? null : at(actor, 'refuse change');
   },
 
   // ---- the target
@@ -430,7 +443,10 @@ export const renameSteps: Steps<RenameActor> = {
     if (claim?.organization === organization && recorded && journal.oldName !== journal.name) {
       if (!world.setting.nameLeases) world.names = world.names.without(journal.oldName);
       // The condition only keeps a late instance from making a lease longer: nothing goes wrong without it.
-      else if (claim.lease === 'none') world.names = world.names.with(journal.oldName, { ...claim, lease: 'leased' });
+      else if (claim.lease === 'none') {
+        world.names = world.names.with(journal.oldName, { ...claim, lease: 'leased' });
+        world.promises = world.promises.with(journal.oldName, organization);
+      }
     }
     if (!journal.stays) return at(actor, 'release collection');
     return at(actor, world.rules.abandonedWaitsForMove ? 'end' : 'release abandoned');
