@@ -4,13 +4,17 @@
  */
 import type { Needs } from '../context.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
-import type { AuditCheckpoint } from './schema.ts';
+import type { AuditCheckpoint, AuditEntry } from './schema.ts';
+import { entriesBetween, MAX_SEQUENCE } from './schema.ts';
 import { isGenuineCheckpoint, isGenuineEntry, sealCheckpoint } from './sealing.ts';
-import { lastEntry } from './tail.ts';
 
 const DUE_MS = 60_000;
 
 export const dueSoon = ({ clock }: Needs<'clock'>): Date => new Date(clock().getTime() + DUE_MS);
+
+/** The last entry of a chain, as it is stored. */
+export const lastEntry = ({ master }: Needs<'master'>, organizationId: string): Promise<AuditEntry | undefined> =>
+  master.audit.findOne(entriesBetween(organizationId, 1, MAX_SEQUENCE), { sort: { _id: -1 } });
 
 /** The checkpoint of an organization without entries: it is stored before the organization is active. */
 export const firstCheckpoint = (context: Needs<'seals' | 'clock'>, organizationId: string): AuditCheckpoint =>

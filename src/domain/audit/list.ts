@@ -2,12 +2,11 @@ import type { Condition, Filter } from '../../store/port.ts';
 import type { Page } from '../page.ts';
 import type { Principal } from '../session/schema.ts';
 import { revealAddress } from './address.ts';
+import { lastEntry } from './checkpoint.ts';
 import type { Recording } from './record.ts';
 import type { AuditAction, AuditEntry } from './schema.ts';
 import { entriesBetween, sequenceOf } from './schema.ts';
-import type { CountingFailures } from './sign-in-failures.ts';
 import { recordSignInFailuresOf } from './sign-in-failures.ts';
-import { lastEntry } from './tail.ts';
 
 /** Entries that one query goes through, and queries that one page takes at most. */
 const WINDOW = 1000;
@@ -32,31 +31,27 @@ export type ListAuditInput = {
  * a filter that fits few entries it may hold fewer than asked for, and still have a next one.
  */
 export async function listAudit(
-  context: Recording & CountingFailures,
-  { principal, cursor, limit, ...input }: ListAuditInput,
+  context: Recording,
+  { principal, from, to, action, cursor, limit }: ListAuditInput,
 ): Promise<Page<AuditView>> {
   const { _id, address_key } = principal.organization;
   await recordSignInFailuresOf(context, _id);
   const last = cursor === undefined ? await lastEntry(context, _id) : undefined;
   let before = cursor ?? (last === undefined ? 1 : sequenceOf(last._id) + 1);
-  const filter = filterOf(input);
+  const at: Condition = { ...(from && { $gte: from }), ...(to && { $lte: to }) };
+  const filter: Filter = { ...((from || to) && { at }), ...(action && { action }) };
   const found: AuditEntry[] = [];
   for (let windows = 0; windows < WINDOWS && before > 1 && found.length < limit; windows++) {
-    const from = Math.max(1, before - WINDOW);
+    const start = Math.max(1, before - WINDOW);
     const wanted = limit - found.length;
-    const entries = { ...filter, ...entriesBetween(_id, from, before) };
+    const entries = { ...filter, ...entriesBetween(_id, start, before) };
     const page = await context.master.audit.find(entries, { sort: { _id: -1 }, limit: wanted });
     const oldest = page.at(-1);
     found.push(...page);
-    before = page.length === wanted && oldest !== undefined ? sequenceOf(oldest._id) : from;
+    before = page.length === wanted && oldest !== undefined ? sequenceOf(oldest._id) : start;
   }
   const items = await Promise.all(found.map((entry) => viewOf(entry, address_key)));
   return { items, next_cursor: before > 1 ? String(before) : null };
-}
-
-function filterOf({ from, to, action }: Pick<ListAuditInput, 'from' | 'to' | 'action'>): Filter {
-  const at: Condition = { ...(from && { $gte: from }), ...(to && { $lte: to }) };
-  return { ...(Object.keys(at).length > 0 && { at }), ...(action && { action }) };
 }
 
 const viewOf = async (entry: AuditEntry, addressKey: string | null): Promise<AuditView> => ({

@@ -4,12 +4,9 @@ import { concealAddress } from './address.ts';
 import type { AuditNote } from './schema.ts';
 import { sealNote } from './sealing.ts';
 
-/** An event, without what the request says of itself. */
-export type AuditEvent = Pick<AuditNote, 'event_id' | 'action' | 'target'> &
-  Partial<Pick<AuditNote, 'outcome' | 'count'>> & {
-    /** An admin's id; or the service itself, or a caller who has not shown who it is. */
-    readonly actor: string | 'service' | 'anonymous';
-  };
+/** An event, without what the request says of itself. What an admin does to the own account has no other target. */
+export type AuditEvent = Pick<AuditNote, 'event_id' | 'action' | 'actor'> &
+  Partial<Pick<AuditNote, 'target' | 'outcome'>>;
 
 /**
  * The note of what the request at hand does, now, sealed.
@@ -18,17 +15,15 @@ export type AuditEvent = Pick<AuditNote, 'event_id' | 'action' | 'target'> &
 export const auditNote = async (
   { request, clock, seals }: Needs<'request' | 'clock' | 'seals'>,
   { _id, address_key }: Pick<OrganizationDocument, '_id' | 'address_key'>,
-  { event_id, action, actor, target, outcome = 'success', count = 1 }: AuditEvent,
+  event: AuditEvent,
 ): Promise<AuditNote> =>
   sealNote(seals, {
     organization_id: _id,
-    event_id,
-    action,
-    actor,
-    target,
+    target: event.actor,
+    outcome: 'success',
+    ...event,
     address: await concealAddress(address_key, request.address),
     request_id: request.id,
-    outcome,
-    count,
+    count: 1,
     at: clock(),
   });

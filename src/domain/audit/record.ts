@@ -5,12 +5,14 @@
 import { isStoreError } from '../../store/port.ts';
 import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
+import type { OrganizationDocument } from '../organization/schema.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
-import { dueSoon, makeCheckpointDue } from './checkpoint.ts';
-import type { AuditEntry, AuditNote, AuditTail } from './schema.ts';
-import { entryId } from './schema.ts';
+import { dueSoon, lastEntry, makeCheckpointDue } from './checkpoint.ts';
+import type { AuditEvent } from './note.ts';
+import { auditNote } from './note.ts';
+import type { AuditEntry, AuditNote } from './schema.ts';
+import { entryId, sequenceOf } from './schema.ts';
 import { isGenuineEntry, isGenuineNote, sealEntry } from './sealing.ts';
-import { readTail, rememberTail } from './tail.ts';
 
 /** Each try that fails was another's that succeeded. */
 const ATTEMPTS = 100;
@@ -18,7 +20,24 @@ const ATTEMPTS = 100;
 const FIRST_WAIT_MS = 2;
 const MAX_WAIT_MS = 100;
 
-export type Recording = Needs<'master' | 'seals' | 'auditTails' | 'wait' | 'clock' | 'log' | 'runInBackground'>;
+/** Organizations whose tail is remembered. */
+const TAILS = 10_000;
+
+/** What the audit log asks of the context. */
+export type Recording = Needs<
+  'request' | 'master' | 'seals' | 'auditTails' | 'wait' | 'clock' | 'log' | 'runInBackground' | 'newId' | 'keyedHash'
+>;
+
+type ChainEnd = Pick<AuditEntry, 'sequence' | 'seal'>;
+
+/** Records what the request at hand does. @throws {DomainError} as {@link record} */
+export async function recordEvent(
+  context: Recording,
+  organization: Pick<OrganizationDocument, '_id' | 'address_key'>,
+  event: AuditEvent,
+): Promise<void> {
+  await record(context, await auditNote(context, organization, event));
+}
 
 /**
  * Records an event in its organization's chain: once, however often it is asked for, and by any number of instances.
@@ -29,11 +48,13 @@ export type Recording = Needs<'master' | 'seals' | 'auditTails' | 'wait' | 'cloc
  */
 export async function record(context: Recording, note: AuditNote): Promise<AuditEntry | undefined> {
   if (!isGenuineNote(context.seals, note)) return refuse(context, note);
-  const { organization_id, event_id } = note;
-  const known = context.auditTails.get(organization_id);
-  let tail = known !== undefined && known.sequence > 0 ? known : await firstTail(context, note);
+  const { key: _key, seal: _seal, ...event } = note;
+  const { organization_id, event_id } = event;
+  let tail: ChainEnd = context.auditTails.get(organization_id) ?? (await firstTail(context, note));
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const entry = entryAfter(context, tail, note);
+    const sequence = tail.sequence + 1;
+    const place = { _id: entryId(organization_id, sequence), sequence, previous: tail.seal };
+    const entry = sealEntry(context.seals, { ...event, ...place });
     try {
       await retryOnUnknownOutcome(context, () => context.master.audit.insertOne(entry));
       return recorded(context, entry);
@@ -49,40 +70,45 @@ export async function record(context: Recording, note: AuditNote): Promise<Audit
     await context.wait(Math.random() * Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt));
     const newest = context.auditTails.get(organization_id);
     // Another request of this instance may have written the entry that was in the way.
-    tail = newest !== undefined && newest.sequence > tail.sequence ? newest : await readTail(context, organization_id);
+    tail = newest !== undefined && newest.sequence > tail.sequence ? newest : await readEnd(context, organization_id);
   }
   throw new DomainError('unavailable', 'Too much happens in this organization at once. Try again.');
 }
 
 /** The end of a chain that this instance has not seen. A creation is the first entry: it is tried as such. */
-async function firstTail(context: Recording, { organization_id, event_id }: AuditNote): Promise<AuditTail> {
-  if (event_id === organization_id) return { sequence: 0, seal: '', checkpointDue: null };
-  const tail = await readTail(context, organization_id);
-  if (tail.sequence > 0) return tail;
+async function firstTail(context: Recording, { organization_id, event_id }: AuditNote): Promise<ChainEnd> {
+  if (event_id === organization_id) return { sequence: 0, seal: '' };
+  const end = await readEnd(context, organization_id);
+  if (end.sequence > 0) return end;
   // Where the creation waits still, it is recorded before anything else.
   const organization = await context.master.organizations.findOne({ _id: organization_id });
   if (organization?.operation?.kind === 'create') await record(context, organization.operation.audit);
-  return context.auditTails.get(organization_id) ?? tail;
+  return context.auditTails.get(organization_id) ?? end;
 }
 
-function entryAfter(
-  { seals }: Recording,
-  tail: AuditTail,
-  { key: _key, seal: _seal, ...event }: AuditNote,
-): AuditEntry {
-  const sequence = tail.sequence + 1;
-  return sealEntry(seals, { ...event, _id: entryId(event.organization_id, sequence), sequence, previous: tail.seal });
+/**
+ * The end of a chain, as it is: whether it is genuine is for verify to find. Its place is what its `_id` says, so that
+ * an entry that was altered does not stop the log.
+ */
+async function readEnd(context: Recording, organizationId: string): Promise<ChainEnd> {
+  const last = await lastEntry(context, organizationId);
+  return last === undefined ? { sequence: 0, seal: '' } : { sequence: sequenceOf(last._id), seal: String(last.seal) };
 }
 
 /** Announces the entry outside the database, in the log of the service, and has the checkpoint brought up to it. */
 function recorded(context: Recording, entry: AuditEntry): AuditEntry {
+  const { auditTails } = context;
   const { organization_id, sequence, action, outcome, request_id, seal } = entry;
   context.log('info', 'audit.recorded', { organization_id, sequence, action, outcome, request_id, seal });
-  const tail = rememberTail(context, organization_id, { sequence, seal });
-  if (tail.checkpointDue === null || tail.checkpointDue <= context.clock()) {
-    context.auditTails.set(organization_id, { ...tail, checkpointDue: dueSoon(context) });
-    void context.runInBackground((background) => makeCheckpointDue(background, organization_id));
-  }
+  const known = auditTails.get(organization_id);
+  const isAskedFor = known !== undefined && known.checkpointDue > context.clock();
+  const end = known !== undefined && known.sequence > sequence ? known : { sequence, seal };
+  // The last one in the map is the one that was used last: the first is forgotten when there are too many.
+  auditTails.delete(organization_id);
+  auditTails.set(organization_id, { ...end, checkpointDue: isAskedFor ? known.checkpointDue : dueSoon(context) });
+  const [oldest] = auditTails.keys();
+  if (auditTails.size > TAILS && oldest !== undefined) auditTails.delete(oldest);
+  if (!isAskedFor) void context.runInBackground((background) => makeCheckpointDue(background, organization_id));
   return entry;
 }
 

@@ -123,8 +123,8 @@ export const SIGN_IN_FAILURE_INDEXES: readonly Index[] = [
 export type AuditTail = {
   readonly sequence: number;
   readonly seal: string;
-  /** When the checkpoint is due that this instance asked for last: no other is asked for before. Null: none was. */
-  readonly checkpointDue: Date | null;
+  /** When the checkpoint is due that this instance asked for last: no other is asked for before. */
+  readonly checkpointDue: Date;
 };
 
 /** By organization. */

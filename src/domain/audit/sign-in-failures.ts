@@ -19,36 +19,33 @@ const COUNTED_MS = 15 * 60 * 1000;
 
 const ATTEMPTS = 5;
 
-export type CountingFailures = Needs<'request' | 'clock' | 'keyedHash' | 'newId' | 'master'>;
-
-/** An account that a sign-in failed for. */
-export type FailedAccount = {
+type Account = {
   readonly admin: Pick<AdminDocument, '_id'>;
   readonly organization: Pick<OrganizationDocument, '_id' | 'address_key'>;
 };
 
-type CountInput = {
-  /** What was looked for, in the same words for the same account. */
-  readonly wanted: string;
-  /** The accounts that were tried; none: there is no such account. */
-  readonly accounts: readonly FailedAccount[];
-  /** Left out: the password was not correct. */
-  readonly action?: SignInFailures['action'];
-};
-
-/** Counts a failed sign-in: for each account that was tried, or for the one that was looked for and is not there. */
+/**
+ * Counts a failed sign-in: for each account that was tried, or for the one that was looked for and is not there.
+ * @param input.wanted what was looked for, in the same words for the same account
+ * @param input.accounts the accounts that were tried; none: there is no such account
+ */
 export async function countSignInFailure(
-  context: CountingFailures,
-  { wanted, accounts, action = 'session.sign_in_failed' }: CountInput,
+  context: Recording,
+  input: {
+    readonly wanted: string;
+    readonly accounts: readonly Account[];
+    readonly action: SignInFailures['action'];
+  },
 ): Promise<void> {
+  const { wanted, accounts, action } = input;
   const tried = accounts.length > 0 ? accounts : [undefined];
   await Promise.all(tried.map((account) => count(context, wanted, account, action)));
 }
 
 async function count(
-  { request, clock, keyedHash, newId, master }: CountingFailures,
+  { request, clock, keyedHash, newId, master }: Recording,
   wanted: string,
-  account: FailedAccount | undefined,
+  account: Account | undefined,
   action: SignInFailures['action'],
 ): Promise<void> {
   const now = clock();
@@ -86,10 +83,7 @@ async function count(
 export const countedSince = ({ clock }: Needs<'clock'>): Date => new Date(clock().getTime() - COUNTED_MS);
 
 /** Records the failures of an organization's accounts up to now: before its log is read, or ends. */
-export async function recordSignInFailuresOf(
-  context: Recording & CountingFailures,
-  organizationId: string,
-): Promise<void> {
+export async function recordSignInFailuresOf(context: Recording, organizationId: string): Promise<void> {
   // Twice: where one died between recording some and counting on, what came since is left by the first round.
   for (let round = 0; round < 2; round++) {
     for (const failures of await context.master.signInFailures.find({ organization_id: organizationId })) {
@@ -99,10 +93,7 @@ export async function recordSignInFailuresOf(
 }
 
 /** Records failures in one entry, and counts on from there. */
-export async function recordSignInFailures(
-  context: Recording & CountingFailures,
-  failures: SignInFailures,
-): Promise<void> {
+export async function recordSignInFailures(context: Recording, failures: SignInFailures): Promise<void> {
   const { signInFailures } = context.master;
   const { _id, organization_id, admin_id, action, event_id, address, request_id } = failures;
   if (organization_id === '') {

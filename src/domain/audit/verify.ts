@@ -77,14 +77,11 @@ async function look(reader: ChainReader, id: string, cursor: number): Promise<Ch
   const named = checkpoint !== undefined && isGenuineCheckpoint(seals, checkpoint) ? checkpoint : undefined;
   let to = begin - 1;
   let previous: AuditEntry | undefined;
-  const broken = (fault: AuditFault): ChainCheck => ({
-    valid: false,
-    from: cursor + 1,
-    to,
-    broken: { sequence: to + 1, fault },
-    head: null,
-    next_cursor: null,
+  const check = (found: Partial<ChainCheck>): ChainCheck => ({
+    ...{ valid: true, from: cursor + 1, to, broken: null, head: null, next_cursor: null },
+    ...found,
   });
+  const broken = (fault: AuditFault) => check({ valid: false, broken: { sequence: to + 1, fault } });
   for (const entry of entries) {
     const isCursor = to + 1 === cursor;
     const fault = faultOf(seals, entry, id, to + 1, isCursor ? undefined : (previous?.seal ?? ''), named);
@@ -92,15 +89,12 @@ async function look(reader: ChainReader, id: string, cursor: number): Promise<Ch
     previous = entry;
     to++;
   }
-  if (to === cursor + PAGE) {
-    return { valid: true, from: cursor + 1, to, broken: null, head: null, next_cursor: String(to) };
-  }
+  if (to === cursor + PAGE) return check({ next_cursor: String(to) });
   // The cursor is of an entry that was there.
   if (to < Math.max(cursor, named?.sequence ?? 0)) return broken('truncated');
   const fault = await faultOfRest(reader, id, to, named);
   if (fault !== undefined) return broken(fault);
-  const head = previous === undefined ? null : { sequence: to, seal: previous.seal };
-  return { valid: true, from: cursor + 1, to, broken: null, head, next_cursor: null };
+  return check({ head: previous === undefined ? null : { sequence: to, seal: previous.seal } });
 }
 
 /** @param previous the seal that the entry has to follow; undefined: any */
