@@ -25,10 +25,9 @@ export type Condition = {
   readonly $lt?: number | string | Date;
   readonly $lte?: number | string | Date;
   readonly $in?: readonly Scalar[];
-  readonly $exists?: boolean;
 };
 
-/** Field paths (dotted for nested fields) to a value or a condition, with `$and` and `$or` of further filters. */
+/** Field paths (dotted for nested fields) to a value or a condition, with `$and` of further filters. */
 export type Filter = { readonly [path: string]: Scalar | Condition | readonly Filter[] };
 
 /** Field paths (dotted) to what becomes of them. Two paths of one update never overlap; `_id` never changes. */
@@ -55,7 +54,7 @@ export type Index = {
   readonly expireAfterSeconds?: number;
 };
 
-/** Documents one `find` returns at most, one `insertMany` takes at most, and names one `listCollections` takes at most. */
+/** Documents one `find` returns at most, and names one `listCollections` takes at most. */
 export const BATCH_LIMIT = 1000;
 
 /** A collection that is there. */
@@ -74,14 +73,12 @@ type In = { readonly database: string; readonly collection: string };
 export type Operation =
   | { readonly op: 'ping' }
   | ({ readonly op: 'createCollection'; readonly indexes: readonly Index[] } & In)
-  | ({ readonly op: 'ensureIndexes'; readonly indexes: readonly Index[] } & In)
   | ({ readonly op: 'renameCollection'; readonly to: string } & In)
   | ({ readonly op: 'mergeCollection'; readonly to: string } & In)
   | ({ readonly op: 'dropCollection' } & In)
   | { readonly op: 'listCollections'; readonly database: string; readonly names?: readonly string[] }
   | { readonly op: 'dropDatabase'; readonly database: string }
   | ({ readonly op: 'insertOne'; readonly document: Document } & In)
-  | ({ readonly op: 'insertMany'; readonly documents: readonly Document[] } & In)
   | ({
       readonly op: 'find';
       readonly filter: Filter;
@@ -95,7 +92,6 @@ export type Operation =
       readonly filter: Filter;
       readonly update: Update;
       readonly upsert: boolean;
-      readonly returnDocument: 'before' | 'after';
     } & In)
   | ({ readonly op: 'replaceOne'; readonly filter: Filter; readonly document: Document } & In)
   | ({ readonly op: 'deleteOne'; readonly filter: Filter } & In)
@@ -110,7 +106,6 @@ export type Results = {
   ping: null;
   /** Whether it may have been made by this call; false: it was there before. The indexes are ensured either way. */
   createCollection: boolean;
-  ensureIndexes: null;
   renameCollection: null;
   mergeCollection: MergeResult;
   /** Also when it was not there. */
@@ -119,9 +114,9 @@ export type Results = {
   listCollections: CollectionEntry[];
   dropDatabase: null;
   insertOne: null;
-  insertMany: InsertManyResult;
   find: Document[];
   updateOne: UpdateResult;
+  /** The document as the update left it. */
   findOneAndUpdate: Document | null;
   replaceOne: UpdateResult;
   deleteOne: number;
@@ -135,9 +130,6 @@ export type CommandOf<O extends Op> = Extract<Command, { op: O }>;
 
 /** Operations without an effect: when the reply is lost, nothing is unknown. */
 export const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections']);
-
-/** Documents are inserted independently of one another: one that clashes is reported, the others go in. */
-export type InsertManyResult = { inserted: number; duplicates: { _id: string; index: string }[] };
 
 export type UpdateResult = { matched: number; upserted: boolean };
 

@@ -5,7 +5,6 @@ import type {
   Executor,
   Filter,
   Index,
-  InsertManyResult,
   MergeResult,
   Op,
   Operation,
@@ -166,13 +165,6 @@ export class Collection<T extends Document = Document> {
     await this.#run({ op: 'insertOne', ...this.#in, document });
   }
 
-  /** Inserts up to 1000 documents independently; those that clash are named in the result, not thrown. */
-  async insertMany(documents: readonly T[]): Promise<InsertManyResult> {
-    checkLimit(documents.length);
-    documents.forEach(checkDocument);
-    return this.#run({ op: 'insertMany', ...this.#in, documents });
-  }
-
   async findOne(filter: Filter, options: Omit<FindOptions, 'limit'> = {}): Promise<T | undefined> {
     return (await this.find(filter, { ...options, limit: 1 }))[0];
   }
@@ -205,14 +197,15 @@ export class Collection<T extends Document = Document> {
     return this.#run({ op: 'updateOne', ...this.#in, filter, update, upsert });
   }
 
+  /** The document as the update left it. */
   async findOneAndUpdate(
     filter: Filter,
     update: Update,
-    { upsert = false, returnDocument = 'after' }: { upsert?: boolean; returnDocument?: 'before' | 'after' } = {},
+    { upsert = false }: { upsert?: boolean } = {},
   ): Promise<T | undefined> {
     checkFilter(filter);
     checkUpdate(update, filter, upsert);
-    const found = await this.#run({ op: 'findOneAndUpdate', ...this.#in, filter, update, upsert, returnDocument });
+    const found = await this.#run({ op: 'findOneAndUpdate', ...this.#in, filter, update, upsert });
     return (found as T | null) ?? undefined;
   }
 
@@ -237,11 +230,6 @@ export class Collection<T extends Document = Document> {
   async count(filter: Filter, { limit }: { limit?: number } = {}): Promise<number> {
     checkFilter(filter);
     return this.#run({ op: 'count', ...this.#in, filter, ...(limit !== undefined && { limit }) });
-  }
-
-  async ensureIndexes(indexes: readonly Index[]): Promise<void> {
-    checkIndexes(indexes);
-    await this.#run({ op: 'ensureIndexes', ...this.#in, indexes });
   }
 }
 

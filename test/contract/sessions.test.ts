@@ -7,7 +7,7 @@ import { deleteOrganization } from '../../src/domain/organization/delete.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
 import { authenticate } from '../../src/domain/session/authenticate.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
-import { logOut, logOutEverywhere } from '../../src/domain/session/log-out.ts';
+import { logOut, logOutEverywhere } from '../../src/domain/session/sessions.ts';
 import { refreshSession } from '../../src/domain/session/refresh.ts';
 import { endSession, listSessions } from '../../src/domain/session/sessions.ts';
 import type { Tokens } from '../../src/domain/session/tokens.ts';

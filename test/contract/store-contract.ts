@@ -29,6 +29,9 @@ const names = (entries: readonly CollectionEntry[]): string[] => entries.map(({ 
 
 const ids = (documents: readonly Document[]): string[] => documents.map(({ _id }) => _id);
 
+const insertAll = (collection: Collection, documents: readonly Document[]): Promise<unknown> =>
+  Promise.all(documents.map((document) => collection.insertOne(document)));
+
 /** Where a server is known to differ from MongoDB, in ways that the service does not depend on. */
 export type Difference = 'a renamed collection has another id';
 
@@ -61,7 +64,7 @@ export function storeContract(
     const collectionWith = async (documents: readonly Document[], indexes: readonly Index[] = []) => {
       const collection = database.collection(fresh('c'));
       await database.createCollection(collection.name, indexes);
-      if (documents.length > 0) await collection.insertMany(documents);
+      await insertAll(collection, documents);
       return collection;
     };
 
@@ -103,7 +106,7 @@ export function storeContract(
         expect(await collection.findOne({ _id: 'a' })).toEqual(document);
         for (const field of names) {
           expect(ids(await collection.find({ [field]: `of ${field}` }))).toEqual(['a']);
-          expect(ids(await collection.find({ [field]: { $exists: false } }))).toEqual(['b']);
+          expect(ids(await collection.find({ [field]: null }))).toEqual(['b']);
         }
       });
 
@@ -237,28 +240,11 @@ export function storeContract(
         expect((await collection.findOne({ _id: 'b' }))?.['email']).toBe('b');
       });
 
-      it('insertMany puts in what does not clash, and says what did', async () => {
-        const collection = await collectionWith([{ _id: 'b', organization: 'o', email: 'taken' }], unique);
-        const result = await collection.insertMany([
-          { _id: 'a', organization: 'o', email: '1' },
-          { _id: 'b', organization: 'o', email: '2' },
-          { _id: 'c', organization: 'o', email: 'taken' },
-          { _id: 'd', organization: 'o', email: '4' },
-        ]);
-        expect(result.inserted).toBe(2);
-        expect(result.duplicates).toEqual([
-          { _id: 'b', index: '_id_' },
-          { _id: 'c', index: 'by_email' },
-        ]);
-        expect(ids(await collection.find({}, { sort: { _id: 1 } }))).toEqual(['a', 'b', 'd']);
-      });
-
       it('an index is ensured once; another definition under its name is refused', async () => {
         const collection = await collectionWith([], unique);
-        await collection.ensureIndexes(unique);
-        expect(
-          await refusal(() => collection.ensureIndexes([{ name: 'by_email', key: { other: 1 }, unique: true }])),
-        ).toBe('InvalidArgument');
+        await database.createCollection(collection.name, unique);
+        const other: Index = { name: 'by_email', key: { other: 1 }, unique: true };
+        expect(await refusal(() => database.createCollection(collection.name, [other]))).toBe('InvalidArgument');
       });
 
       it('an expiring index does no harm where it does nothing', async () => {
@@ -308,9 +294,6 @@ export function storeContract(
         ['a range from both sides', { v: { $gt: 5, $lt: 10 } }, ['fraction']],
         ['$in', { v: { $in: [5, '5', null] } }, ['number', 'text', 'null', 'missing']],
         ['$in of nothing', { v: { $in: [] } }, []],
-        ['$exists', { v: { $exists: true } }, documents.map(({ _id }) => _id).filter((_id) => _id !== 'missing')],
-        ['$exists: false', { v: { $exists: false } }, ['missing']],
-        ['$or', { $or: [{ v: 5 }, { v: '5' }] }, ['number', 'text']],
         ['$and', { $and: [{ v: { $gte: 5 } }, { v: { $ne: 5 } }] }, ['larger', 'fraction']],
         ['_id', { _id: 'date' }, ['date']],
         ['_id by $in and a range', { _id: { $in: ['date', 'text', 'none'] }, v: { $gt: '' } }, ['text']],
@@ -349,7 +332,7 @@ export function storeContract(
         expect(ids(await collection.find({ tags: 'y' }))).toEqual(['list']);
         expect(ids(await collection.find({ 'a.b': 2 }))).toEqual(['documents']);
         expect(ids(await collection.find({ 'a.b': { $gt: 1 } }))).toEqual(['documents']);
-        expect(ids(await collection.find({ 'a.b.c': { $exists: true } }))).toEqual(['nested']);
+        expect(ids(await collection.find({ 'a.b.c': { $ne: null } }))).toEqual(['nested']);
       });
 
       it('outside the subset are refused', async () => {
@@ -363,8 +346,9 @@ export function storeContract(
           { v: [1] },
           { v: { $gt: null } },
           { v: { $in: [{ a: 1 }] } },
-          { v: { $exists: 1 } },
-          { $or: [] },
+          { v: { $exists: true } },
+          { $or: [{ v: 1 }] },
+          { $and: [] },
           { 'a..b': 1 },
           { 'a.$x': 1 },
           { v: undefined },
@@ -428,7 +412,6 @@ export function storeContract(
         const collection = await collectionWith([]);
         for (const limit of [0, -1, 1.5, 1001])
           expect(await refusal(() => collection.find({}, { limit }))).toBe('InvalidArgument');
-        expect(await refusal(() => collection.insertMany([]))).toBe('InvalidArgument');
       });
     });
 
@@ -483,13 +466,11 @@ export function storeContract(
         );
       });
 
-      it('findOneAndUpdate gives the document before or after', async () => {
+      it('findOneAndUpdate gives the document as the update left it', async () => {
         const collection = await collectionWith([{ _id: 'a', n: 1 }]);
-        expect(await collection.findOneAndUpdate({ n: 1 }, { $inc: { n: 1 } }, { returnDocument: 'before' })).toEqual({
-          _id: 'a',
-          n: 1,
-        });
-        expect(await collection.findOneAndUpdate({ n: 2 }, { $inc: { n: 1 } })).toEqual({ _id: 'a', n: 3 });
+        expect(await collection.findOneAndUpdate({ n: 1 }, { $inc: { n: 1 } })).toEqual({ _id: 'a', n: 2 });
+        const upsert = collection.findOneAndUpdate({ _id: 'b' }, { $inc: { n: 1 } }, { upsert: true });
+        expect(await upsert).toEqual({ _id: 'b', n: 1 });
       });
 
       it('replaceOne leaves nothing of what was there', async () => {
@@ -625,16 +606,15 @@ export function storeContract(
           { _id: 'a', v: 1 },
           { _id: 'b', v: 2 },
         ]);
-        await collection.ensureIndexes([{ name: 'by_v', key: { v: 1 }, unique: true }]);
+        const index: Index = { name: 'by_v', key: { v: 1 }, unique: true };
+        expect(await database.createCollection(collection.name, [index])).toBe(false);
         expect(await collection.find({ v: 2 })).toEqual([{ _id: 'b', v: 2 }]);
         expect(await refusal(() => collection.insertOne({ _id: 'c', v: 1 }))).toBe('DuplicateKey');
         const clashing = await collectionWith([
           { _id: 'a', v: 1 },
           { _id: 'b', v: 1 },
         ]);
-        expect(await refusal(() => clashing.ensureIndexes([{ name: 'by_v', key: { v: 1 }, unique: true }]))).toBe(
-          'DuplicateKey',
-        );
+        expect(await refusal(() => database.createCollection(clashing.name, [index]))).toBe('DuplicateKey');
         expect(await clashing.count({ v: 1 })).toBe(2);
       });
 

@@ -66,8 +66,8 @@ describe.each(STORES)('node on $storeName', ({ store }) => {
       const tenant = await caller.signedInTenant();
       const documents = Array.from({ length: 25 }, (_, n) => ({ _id: `document-${n}`, owner: tenant.email }));
       const collection = opened.database.collection(tenant.collection);
-      await collection.insertMany(documents);
-      await collection.ensureIndexes([{ name: 'owner', key: { owner: 1 } }]);
+      await opened.database.createCollection(collection.name, [{ name: 'owner', key: { owner: 1 } }]);
+      for (const document of documents) await collection.insertOne(document);
       expect((await caller.remove(tenant.token, tenant.name)).status).toBe(200);
 
       const restored = await restore(caller, tenant);

@@ -1,6 +1,5 @@
-import { forgotPassword } from '../../src/domain/admin/forgot-password.ts';
 import { changeRole, removeAdmin } from '../../src/domain/admin/membership.ts';
-import { resetPassword } from '../../src/domain/admin/reset-password.ts';
+import { forgotPassword, resetPassword } from '../../src/domain/admin/password.ts';
 import type { AdminDocument } from '../../src/domain/admin/schema.ts';
 import { verifyEmail } from '../../src/domain/admin/verify-email.ts';
 import { auditNote } from '../../src/domain/audit/note.ts';
@@ -84,8 +83,8 @@ async function fill(world: World, id: string, tenant: string, documents: number)
   world.guard.register(tenant, id);
   const organization = await world.instance().context.master.organizations.findOne({ _id: id });
   const collection = world.database.collection(organization?.placement.collection ?? '');
-  await collection.ensureIndexes([UNIQUE_SKU]);
-  await collection.insertMany(documentsOf(tenant, documents));
+  await world.database.createCollection(collection.name, [UNIQUE_SKU]);
+  for (const document of documentsOf(tenant, documents)) await collection.insertOne(document);
 }
 
 /** The organization that things happen to, beside one that nothing may happen to. */
@@ -125,7 +124,7 @@ export const writeLate =
       tenant: TARGET,
       sku: `late-${index}`,
     }));
-    await world.database.collection(collection).insertMany(late);
+    for (const document of late) await world.database.collection(collection).insertOne(document);
   };
 
 /** Writers that hold every name that was ever claimed for the target, also ones that nothing was moved to yet. */
@@ -757,11 +756,13 @@ export const SCENARIOS: readonly Scenario[] = [
       const { id } = await tenants(world);
       await rename(TARGET, 'Beta')(world.instance());
       await world.recover();
-      await world.database.collection('org_acme').insertMany([
+      for (const document of [
         { _id: `${TARGET}-0`, tenant: TARGET, sku: 'another document of this id' },
         { _id: 'late-unique', tenant: TARGET, sku: 'sku-1' },
         { _id: 'late-fine', tenant: TARGET, sku: 'fine' },
-      ]);
+      ]) {
+        await world.database.collection('org_acme').insertOne(document);
+      }
       world.advance(31_000);
       return {
         run: sweep,

@@ -73,14 +73,10 @@ export function createTenantGuard(inner: Executor, { database, masters }: GuardO
     }
   };
 
-  const noteWrite = (command: Command, result: Results[Op]): void => {
+  const noteWrite = (command: Command): void => {
     if (!('collection' in command) || masters.has(command.collection)) return;
     const { collection } = command;
     if (command.op === 'insertOne') note(collection, command.document);
-    if (command.op === 'insertMany') {
-      const refused = new Set((result as Results['insertMany']).duplicates.map(({ _id }) => _id));
-      for (const document of command.documents) if (!refused.has(document._id)) note(collection, document);
-    }
   };
   const note = (collection: string, document: Document) => {
     if (typeof document['tenant'] === 'string') acknowledged.push({ collection, document });
@@ -92,7 +88,7 @@ export function createTenantGuard(inner: Executor, { database, masters }: GuardO
     execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
       const result = await inner.execute(command);
       if (!('database' in command) || command.database !== database) return result;
-      noteWrite(command, result);
+      noteWrite(command);
       if (CHANGES.has(command.op) && 'collection' in command) {
         await look(`${command.op} ${command.collection}${'to' in command ? ` to ${command.to}` : ''}`);
       }

@@ -1,6 +1,4 @@
-import type { WriteError } from 'mongodb';
 import {
-  MongoBulkWriteError,
   MongoError,
   MongoNetworkError,
   MongoServerError,
@@ -12,7 +10,6 @@ import { READS, StoreError } from '../port.ts';
 
 /** The server's codes that the adapter asks for by name (MongoDB source, error_codes.yml). */
 export const MONGO_CODE = {
-  duplicateKey: 11000,
   unauthorized: 13,
   namespaceNotFound: 26,
   namespaceExists: 48,
@@ -60,7 +57,6 @@ const NOT_SENT: ReadonlySet<string> = new Set([
  */
 const REPEATED: ReadonlySet<Op> = new Set<Op>([
   'insertOne',
-  'insertMany',
   'updateOne',
   'findOneAndUpdate',
   'replaceOne',
@@ -87,19 +83,9 @@ export const isRefusal = (error: unknown): boolean =>
   typeof error.code === 'number' &&
   !['Unavailable', 'OutcomeUnknown', 'NotPermitted'].includes(CODE_OF.get(error.code) ?? '');
 
-/** What clashed of several inserts, each with its place in their list. @throws the error, when it is of another kind */
-export function clashesIn(error: unknown): WriteError[] {
-  if (!(error instanceof MongoBulkWriteError)) throw error;
-  const failures = Array.isArray(error.writeErrors) ? error.writeErrors : [error.writeErrors];
-  const concern = error.result.getWriteConcernError();
-  if (concern !== undefined || failures.length === 0) throw error;
-  if (failures.some(({ code }) => code !== MONGO_CODE.duplicateKey)) throw error;
-  return failures;
-}
-
 /** The index of a clash, from the server's message: the one place where every server names it. */
-export const duplicateIndex = (message: string | undefined): string =>
-  /index: (?:[^\s]+\$)?([A-Za-z0-9_]+?) dup key/.exec(message ?? '')?.[1] ?? '_id_';
+const duplicateIndex = (message: string): string =>
+  /index: (?:[^\s]+\$)?([A-Za-z0-9_]+?) dup key/.exec(message)?.[1] ?? '_id_';
 
 /** An error without a cause of the driver's, in the port's words. */
 export const errorOf = (code: StoreErrorCode, cause?: unknown): StoreError =>
@@ -119,7 +105,6 @@ export function storeError(error: unknown, op: Op): StoreError {
 function codeOf(error: unknown, op: Op): StoreErrorCode {
   const lost = lostReply(op);
   if (error instanceof MongoWriteConcernError) return lost;
-  if (error instanceof MongoBulkWriteError && error.result.getWriteConcernError() !== undefined) return lost;
   // The encoder's own errors come before anything is sent.
   if (error instanceof RangeError && /out of range|offset/i.test(error.message)) return 'DocumentTooLarge';
   if (!(error instanceof MongoError)) return lost;

@@ -2,10 +2,10 @@
 import type { Collection, CollectionInfo, MongoClientOptions, Document as MongoDocument } from 'mongodb';
 import { BSON, MongoClient } from 'mongodb';
 import { compareStrings } from '../order.ts';
-import type { CommandOf, Document, Executor, InsertManyResult, Op, Results } from '../port.ts';
+import type { CommandOf, Document, Executor, Op, Results } from '../port.ts';
 import { BATCH_LIMIT, StoreError } from '../port.ts';
 import { CallLimiter } from './call-limiter.ts';
-import { clashesIn, duplicateIndex, errorOf, isCode, lostReply, MONGO_CODE, storeError } from './errors.ts';
+import { errorOf, isCode, lostReply, MONGO_CODE, storeError } from './errors.ts';
 import type { WriteOptions } from './merge.ts';
 import { mergeCollection } from './merge.ts';
 
@@ -134,12 +134,8 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
   },
   createCollection: async (call, command) => {
     const made = await createCollection(call, command);
-    await ensureIndexes(call, { ...command, op: 'ensureIndexes' });
-    return made;
-  },
-  ensureIndexes: async (call, command) => {
     await ensureIndexes(call, command);
-    return null;
+    return made;
   },
   renameCollection: async (call, { database, collection, to }) => {
     if (collection === to) throw new StoreError('InvalidArgument', 'A collection is not renamed to itself.');
@@ -176,7 +172,6 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
     await call.collectionOf(command).insertOne(command.document as unknown as MongoDocument, writing(call));
     return null;
   },
-  insertMany: (call, command) => insertMany(call, command),
   find: async (call, command) => {
     const { filter, limit, sort, projection } = command;
     const options = { ...reading(call), limit, batchSize: limit, singleBatch: limit === 1 };
@@ -195,8 +190,8 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
     return { matched: result.matchedCount, upserted: result.upsertedCount > 0 };
   },
   findOneAndUpdate: async (call, command) => {
-    const { filter, update, upsert, returnDocument } = command;
-    const options = { ...writing(call), upsert, returnDocument };
+    const { filter, update, upsert } = command;
+    const options = { ...writing(call), upsert, returnDocument: 'after' } as const;
     const found = await call
       .collectionOf(command)
       .findOneAndUpdate(filter as MongoDocument, update as MongoDocument, options);
@@ -242,26 +237,10 @@ async function createCollection(call: Call, { database, collection }: Namespace)
 }
 
 /** As a plain command: the driver's createIndexes does not pass the time limit on. */
-async function ensureIndexes(call: Call, { database, collection, indexes }: CommandOf<'ensureIndexes'>): Promise<void> {
+async function ensureIndexes(
+  call: Call,
+  { database, collection, indexes }: CommandOf<'createCollection'>,
+): Promise<void> {
   if (indexes.length === 0) return;
   await call.client.db(database).command({ createIndexes: collection, indexes, ...writing(call) });
-}
-
-async function insertMany(call: Call, command: CommandOf<'insertMany'>): Promise<InsertManyResult> {
-  const { documents } = command;
-  try {
-    const { insertedCount } = await call
-      .collectionOf(command)
-      .insertMany(documents as unknown as MongoDocument[], { ...writing(call), ordered: false });
-    return { inserted: insertedCount, duplicates: [] };
-  } catch (error) {
-    const failures = clashesIn(error);
-    return {
-      inserted: documents.length - failures.length,
-      duplicates: failures.map((failure) => ({
-        _id: documents[failure.index]?._id ?? '',
-        index: duplicateIndex(failure.errmsg),
-      })),
-    };
-  }
 }

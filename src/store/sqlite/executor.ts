@@ -10,7 +10,6 @@ import type {
   Document,
   Executor,
   Filter,
-  InsertManyResult,
   MergeResult,
   Op,
   Projection,
@@ -96,10 +95,6 @@ class SqliteCommands {
       this.#catalogue.ensureIndexes(found ?? this.#catalogue.create(database, collection), indexes);
       return found === undefined;
     },
-    ensureIndexes: (command) => {
-      this.#catalogue.ensureIndexes(this.#findOrCreate(command), command.indexes);
-      return null;
-    },
     renameCollection: (command) => {
       const { database, collection, to } = command;
       if (collection === to) throw new StoreError('InvalidArgument', 'A collection is not renamed to itself.');
@@ -126,20 +121,15 @@ class SqliteCommands {
       return null;
     },
     insertOne: (command) => {
-      const table = this.#findOrCreate(command);
-      this.#insert(table, command.document._id, this.#textOf(table, command.document));
+      this.#insert(this.#findOrCreate(command), command.document);
       return null;
     },
-    insertMany: (command) => this.#insertMany(command),
     find: (command) => {
       const { filter, limit, sort, projection } = command;
       return this.#select(this.#find(command), filter, limit, sort).map((found) => project(found, projection));
     },
     updateOne: (command) => this.#update(command).result,
-    findOneAndUpdate: (command) => {
-      const { before, after } = this.#update(command);
-      return command.returnDocument === 'before' ? before : after;
-    },
+    findOneAndUpdate: (command) => this.#update(command).document,
     replaceOne: (command) => {
       const table = this.#find(command);
       const [found] = this.#select(table, command.filter, 1);
@@ -185,48 +175,28 @@ class SqliteCommands {
     return this.#driver.rows(counted, [...table.scopeParams, ...params, limit])[0]?.['n'] as number;
   }
 
-  #insert(table: Table, id: string, text: string): void {
+  #insert(table: Table, document: Document): void {
     const [columns, values] = table.scope === '' ? ['', ''] : ['collection, ', '?, '];
     const sql = `INSERT INTO ${table.name} (${columns}_id, document) VALUES (${values}?, ?)`;
-    this.#driver.run(sql, [...table.scopeParams, id, text]);
-  }
-
-  #insertMany(command: CommandOf<'insertMany'>): InsertManyResult {
-    const { documents } = command;
-    const table = this.#findOrCreate(command);
-    const duplicates: InsertManyResult['duplicates'] = [];
-    // Every text is made first: one that is too large refuses the whole batch.
-    const rows = documents.map((document) => ({ id: document._id, text: this.#textOf(table, document) }));
-    for (const { id, text } of rows) {
-      try {
-        this.#insert(table, id, text);
-      } catch (error) {
-        const { code, index } = storeError(error);
-        if (code !== 'DuplicateKey') throw error;
-        duplicates.push({ _id: id, index: index ?? ID_INDEX });
-      }
-    }
-    return { inserted: documents.length - duplicates.length, duplicates };
+    this.#driver.run(sql, [...table.scopeParams, document._id, this.#textOf(table, document)]);
   }
 
   #update(command: CommandOf<'updateOne'> | CommandOf<'findOneAndUpdate'>): {
     result: UpdateResult;
-    before: Document | null;
-    after: Document | null;
+    document: Document | null;
   } {
-    const { filter, update: changes, upsert } = command;
+    const { filter, update, upsert } = command;
     const table = this.#find(command);
-    const [before] = this.#select(table, filter, 1);
-    if (table !== undefined && before !== undefined) {
-      const after = applyUpdate(decode(encode(before)), changes, false);
-      this.#replace(table, after);
-      return { result: { matched: 1, upserted: false }, before, after };
+    const [found] = this.#select(table, filter, 1);
+    if (table !== undefined && found !== undefined) {
+      const document = applyUpdate(found, update, false);
+      this.#replace(table, document);
+      return { result: { matched: 1, upserted: false }, document };
     }
-    if (!upsert) return { result: { matched: 0, upserted: false }, before: null, after: null };
-    const after = applyUpdate(upsertBase(filter), changes, true);
-    const target = table ?? this.#findOrCreate(command);
-    this.#insert(target, after._id, this.#textOf(target, after));
-    return { result: { matched: 0, upserted: true }, before: null, after };
+    if (!upsert) return { result: { matched: 0, upserted: false }, document: null };
+    const document = applyUpdate(upsertBase(filter), update, true);
+    this.#insert(table ?? this.#findOrCreate(command), document);
+    return { result: { matched: 0, upserted: true }, document };
   }
 
   #replace(table: Table, document: Document): void {

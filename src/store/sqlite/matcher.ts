@@ -1,52 +1,39 @@
 import { compareValues, rankOf } from '../order.ts';
-import type { Condition, Document, Filter, Scalar, Value } from '../port.ts';
+import type { Document, Filter, Scalar, Value } from '../port.ts';
+
+/** One operator of a filter; `$eq` for a plain value. */
+export type Comparison = { readonly path: string; readonly operator: string; readonly operand: unknown };
+
+/** All that must hold for a document to match. */
+export const comparisonsOf = (filter: Filter): Comparison[] =>
+  Object.entries(filter).flatMap(([path, expected]) => {
+    if (path === '$and') return (expected as readonly Filter[]).flatMap(comparisonsOf);
+    const operators = isScalar(expected) ? { $eq: expected } : expected;
+    return Object.entries(operators).map(([operator, operand]) => ({ path, operator, operand }));
+  });
 
 /**
  * Whether a document matches a filter, as MongoDB decides it: an array matches when it or one of its elements does,
  * null finds the missing, ranges hold within a type.
  */
-export function matches(document: Document, filter: Filter): boolean {
-  return Object.entries(filter).every(([path, expected]) => {
-    if (path === '$and') return (expected as readonly Filter[]).every((part) => matches(document, part));
-    if (path === '$or') return (expected as readonly Filter[]).some((part) => matches(document, part));
+export const matches = (document: Document, filter: Filter): boolean =>
+  comparisonsOf(filter).every(({ path, operator, operand }) => {
     const found = valuesAt(document, path.split('.'));
-    return isScalar(expected) ? equalsAny(found, expected) : satisfies(found, expected as Condition);
+    if (operator === '$in') return (operand as readonly Scalar[]).some((one) => anyOf(found, one, HOLDS.$eq));
+    if (operator === '$ne') return !anyOf(found, operand as Scalar, HOLDS.$eq);
+    return anyOf(found, operand as Scalar, HOLDS[operator as keyof typeof HOLDS]);
   });
-}
 
-function satisfies(found: readonly (Value | undefined)[], condition: Condition): boolean {
-  return Object.entries(condition).every(([operator, operand]) => {
-    switch (operator) {
-      case '$eq':
-        return equalsAny(found, operand as Scalar);
-      case '$ne':
-        return !equalsAny(found, operand as Scalar);
-      case '$in':
-        return (operand as readonly Scalar[]).some((one) => equalsAny(found, one));
-      case '$exists':
-        return found.some((value) => value !== undefined) === operand;
-      case '$gt':
-        return comparesAny(found, operand as Scalar, (order) => order > 0);
-      case '$gte':
-        return comparesAny(found, operand as Scalar, (order) => order >= 0);
-      case '$lt':
-        return comparesAny(found, operand as Scalar, (order) => order < 0);
-      case '$lte':
-        return comparesAny(found, operand as Scalar, (order) => order <= 0);
-      default:
-        return false;
-    }
-  });
-}
+const HOLDS = {
+  $eq: (order: number) => order === 0,
+  $gt: (order: number) => order > 0,
+  $gte: (order: number) => order >= 0,
+  $lt: (order: number) => order < 0,
+  $lte: (order: number) => order <= 0,
+} as const;
 
-const equalsAny = (found: readonly (Value | undefined)[], expected: Scalar): boolean =>
-  comparesAny(found, expected, (order) => order === 0);
-
-const comparesAny = (
-  found: readonly (Value | undefined)[],
-  expected: Scalar,
-  holds: (order: number) => boolean,
-): boolean => found.some((value) => rankOf(value) === rankOf(expected) && holds(compareValues(value, expected)));
+const anyOf = (found: readonly (Value | undefined)[], operand: Scalar, holds: (order: number) => boolean): boolean =>
+  found.some((value) => rankOf(value) === rankOf(operand) && holds(compareValues(value, operand)));
 
 /** Every value that a path leads to: through each element of the arrays on the way; undefined where it ends early. */
 function valuesAt(value: Value, path: readonly string[]): (Value | undefined)[] {
@@ -61,7 +48,7 @@ function valuesAt(value: Value, path: readonly string[]): (Value | undefined)[] 
   return valuesAt(value[field] ?? null, rest);
 }
 
-const isObject = (value: Value): value is { readonly [field: string]: Value } =>
+export const isObject = (value: Value | undefined): value is { readonly [field: string]: Value } =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
 
 const isScalar = (value: unknown): value is Scalar =>

@@ -1,34 +1,41 @@
 import { RANK, rankOf } from '../order.ts';
-import type { Condition, Filter, Index, Scalar, Sort } from '../port.ts';
+import type { Filter, Index, Scalar, Sort } from '../port.ts';
 import { DATE_FIELD } from './codec.ts';
 import type { Bound } from './driver.ts';
+import type { Comparison } from './matcher.ts';
+import { comparisonsOf } from './matcher.ts';
 
 /** A part of a WHERE clause: a superset of what matches, and, where `exact`, nothing more. */
 export type Predicate = { readonly sql: string; readonly params: readonly Bound[]; readonly exact: boolean };
 
-const EVERYTHING: Predicate = { sql: '1', params: [], exact: true };
-const UNDECIDED: Predicate = { sql: '1', params: [], exact: false };
-
 export const quoted = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;
 
 /** BSON's rank of an indexed field's type. Index definitions and queries share the text, or SQLite finds no index. */
-export const rankSql = (field: string): string =>
+const rankSql = (field: string): string =>
   `CASE json_type(document,'$."${field}"') WHEN 'integer' THEN ${RANK.number} WHEN 'real' THEN ${RANK.number}` +
   ` WHEN 'text' THEN ${RANK.string} WHEN 'true' THEN ${RANK.boolean} WHEN 'false' THEN ${RANK.boolean}` +
   ` WHEN 'object' THEN ${RANK.date} WHEN 'array' THEN ${RANK.array} ELSE ${RANK.null} END`;
 
 /** What an indexed field is compared by within its rank. Null and missing are one value, as in MongoDB's indexes. */
-export const valueSql = (field: string): string =>
+const valueSql = (field: string): string =>
   `coalesce(json_extract(document,'$."${field}"."${DATE_FIELD}"'),json_extract(document,'$."${field}"'),'')`;
 
-/** The columns of an index definition. */
-export const indexColumns = ({ key }: Index): string =>
-  Object.entries(key)
-    .flatMap(([field, direction]) => {
-      const way = direction === 1 ? '' : ' DESC';
-      return [`${rankSql(field)}${way}`, `${valueSql(field)}${way}`];
-    })
+const columnsOf = (field: string): string[] => (field === '_id' ? ['_id'] : [rankSql(field), valueSql(field)]);
+
+const orderTerms = (sort: Sort): string =>
+  Object.entries(sort)
+    .flatMap(([field, direction]) => columnsOf(field).map((column) => `${column}${direction === 1 ? '' : ' DESC'}`))
     .join(',');
+
+/** The columns of an index definition. */
+export const indexColumns = ({ key }: Index): string => orderTerms(key);
+
+/** ORDER BY for a sort, or undefined when SQL's order would not be BSON's. */
+export function orderOf(sort: Sort | undefined, indexed: ReadonlySet<string>): string | undefined {
+  const fields = Object.keys(sort ?? {});
+  if (sort === undefined || fields.length === 0) return '';
+  return fields.every((field) => field === '_id' || indexed.has(field)) ? ` ORDER BY ${orderTerms(sort)}` : undefined;
+}
 
 /** Whether a document holds, in one of these fields, what an index does not take: a list, or an object but a Date. */
 export const nonScalarSql = (fields: readonly string[]): string =>
@@ -38,116 +45,61 @@ export const nonScalarSql = (fields: readonly string[]): string =>
 type Indexed = { readonly indexes: readonly Index[]; readonly fields: ReadonlySet<string> };
 
 /** What of a filter SQL can decide: comparisons of `_id` and of indexed fields. */
-export const predicateOf = (filter: Filter, { indexes, fields }: Indexed): Predicate =>
-  partOf(filter, fields, fieldsToSearch(filter, indexes));
-
-/**
- * The fields of the index that fits best, or `_id`; undefined: none fits. Equal values come before a range, and more
- * of them before fewer. SQLite, which knows nothing of the values, would take any range for as good as equality.
- */
-function fieldsToSearch(filter: Filter, indexes: readonly Index[]): ReadonlySet<string> | undefined {
-  const weights = new Map(Object.entries(filter).map(([path, expected]) => [path, weightOf(path, expected)]));
-  const ofId = weights.get('_id') ?? 0;
-  if (ofId === EQUAL) return new Set(['_id']);
-  let best = { weight: ofId, fields: ['_id'] };
-  for (const { key } of indexes) {
-    const served: string[] = [];
-    let weight = 0;
-    for (const field of Object.keys(key)) {
-      const more = weights.get(field) ?? 0;
-      if (more > 0) served.push(field);
-      weight += more;
-      if (more !== EQUAL) break;
-    }
-    if (weight > best.weight) best = { weight, fields: served };
-  }
-  return best.weight === 0 ? undefined : new Set(best.fields);
+export function predicateOf(filter: Filter, { indexes, fields }: Indexed): Predicate {
+  const comparisons = comparisonsOf(filter);
+  const terms = comparisons
+    .filter(({ path }) => path === '_id' || fields.has(path))
+    .map(termOf)
+    .filter((term) => term !== undefined);
+  const searched = fieldsToSearch(terms, indexes);
+  // A plus keeps SQLite from searching by a term (sqlite.org/optoverview.html, 8.1.2).
+  const sql = terms.flatMap(({ path, tests }) => tests.map((test) => (searched.includes(path) ? test : `+${test}`)));
+  return {
+    sql: ['1', ...sql].join(' AND '),
+    params: terms.flatMap(({ params }) => params),
+    exact: terms.length === comparisons.length,
+  };
 }
+
+/** A comparison in SQL, and what it is worth in the search for an index. */
+type Term = {
+  readonly path: string;
+  readonly weight: typeof RANGE | typeof EQUAL;
+  readonly tests: readonly string[];
+  readonly params: readonly Bound[];
+};
 
 const RANGE = 1;
 const EQUAL = 2;
 
-/** What a condition is worth in the search for an index. */
-function weightOf(path: string, expected: Filter[string]): number {
-  if (path === '$and' || path === '$or') return 0;
-  if (!isCondition(expected)) return EQUAL;
-  if ('$eq' in expected || '$in' in expected) return EQUAL;
-  return Object.keys(expected).some((operator) => operator in RANGES) ? RANGE : 0;
-}
+/** One parameter for a list, however long it is: a Durable Object's SQLite takes a hundred. */
+const TESTS: Readonly<Record<string, string>> = {
+  $eq: '= ?',
+  $in: 'IN (SELECT value FROM json_each(?))',
+  $gt: '> ?',
+  $gte: '>= ?',
+  $lt: '< ?',
+  $lte: '<= ?',
+};
 
-function partOf(filter: Filter, indexed: ReadonlySet<string>, searched: ReadonlySet<string> | undefined): Predicate {
-  const partsOf = (filters: readonly Filter[]) => filters.map((part) => partOf(part, indexed, searched));
-  return all(
-    Object.entries(filter).map(([path, expected]) => {
-      if (path === '$and') return all(partsOf(expected as readonly Filter[]));
-      if (path === '$or') return any(partsOf(expected as readonly Filter[]));
-      if (path !== '_id' && !indexed.has(path)) return UNDECIDED;
-      const condition = isCondition(expected) ? expected : { $eq: expected as Scalar };
-      // A plus keeps SQLite from searching by this term (sqlite.org/optoverview.html, 8.1.2).
-      const prefix = searched === undefined || searched.has(path) ? '' : '+';
-      const column = { path, prefix };
-      return all(Object.entries(condition).map(([operator, operand]) => comparison(column, operator, operand)));
-    }),
-  );
-}
-
-type Column = { readonly path: string; readonly prefix: string };
-
-/** ORDER BY for a sort, or undefined when SQL's order would not be BSON's. */
-export function orderOf(sort: Sort | undefined, indexed: ReadonlySet<string>): string | undefined {
-  const fields = Object.entries(sort ?? {});
-  if (!fields.every(([field]) => field === '_id' || indexed.has(field))) return undefined;
-  const terms = fields.flatMap(([field, direction]) => {
-    const way = direction === 1 ? 'ASC' : 'DESC';
-    return field === '_id' ? [`_id ${way}`] : [`${rankSql(field)} ${way}`, `${valueSql(field)} ${way}`];
-  });
-  return terms.length === 0 ? '' : ` ORDER BY ${terms.join(',')}`;
-}
-
-const RANGES: Readonly<Record<string, string>> = { $gt: '>', $gte: '>=', $lt: '<', $lte: '<=' };
-
-function comparison(column: Column, operator: string, operand: unknown): Predicate {
-  if (operator === '$eq') return compare(column, '=', operand as Scalar);
-  if (operator === '$in') return membership(column, operand as readonly Scalar[]);
-  const range = RANGES[operator];
-  return range === undefined ? UNDECIDED : compare(column, range, operand as Scalar);
-}
-
-function compare({ path, prefix }: Column, operator: string, operand: Scalar): Predicate {
-  const bound = bind(operand);
-  if (bound === undefined) return UNDECIDED;
-  if (path === '_id') {
-    return typeof operand === 'string'
-      ? { sql: `${prefix}_id ${operator} ?`, params: [bound], exact: true }
-      : UNDECIDED;
-  }
+/** Undefined: left to the matcher. */
+function termOf({ path, operator, operand }: Comparison): Term | undefined {
+  const test = TESTS[operator];
+  const operands = operator === '$in' ? (operand as readonly Scalar[]) : [operand as Scalar];
+  const bounds = operands.map(bound).filter((value) => value !== undefined);
+  const [rank = RANK.string, ...otherRanks] = new Set(operands.map(rankOf));
+  if (test === undefined || bounds.length < operands.length || otherRanks.length > 0) return undefined;
+  if (path === '_id' && rank !== RANK.string) return undefined;
   return {
-    sql: `${prefix}${rankSql(path)}=${rankOf(operand)} AND ${prefix}${valueSql(path)} ${operator} ?`,
-    params: [bound],
-    exact: true,
+    path,
+    weight: operator === '$eq' || operator === '$in' ? EQUAL : RANGE,
+    tests: path === '_id' ? [`_id ${test}`] : [`${rankSql(path)}=${rank}`, `${valueSql(path)} ${test}`],
+    params: operator === '$in' ? [JSON.stringify(bounds)] : bounds,
   };
 }
 
-/** One parameter however long the list: a Durable Object's SQLite takes a hundred. */
-function membership({ path, prefix }: Column, operands: readonly Scalar[]): Predicate {
-  const bounds = operands.map(bind);
-  if (bounds.includes(undefined)) return UNDECIDED;
-  const listed = 'IN (SELECT value FROM json_each(?))';
-  if (path === '_id') {
-    if (!operands.every((operand) => typeof operand === 'string')) return UNDECIDED;
-    return { sql: `${prefix}_id ${listed}`, params: [JSON.stringify(bounds)], exact: true };
-  }
-  const byRank = Map.groupBy(operands, rankOf);
-  const parts = [...byRank].map(([rank, group]) => ({
-    sql: `${prefix}${rankSql(path)}=${rank} AND ${prefix}${valueSql(path)} ${listed}`,
-    params: [JSON.stringify(group.map(bind))],
-    exact: true,
-  }));
-  return parts.length === 0 ? { sql: '0', params: [], exact: true } : any(parts);
-}
-
 /** The operand as SQLite holds it, or undefined where its text or number may not compare as ours do. */
-function bind(operand: Scalar): Bound | undefined {
+function bound(operand: Scalar): Bound | undefined {
   if (operand === null) return '';
   if (typeof operand === 'boolean') return operand ? 1 : 0;
   if (operand instanceof Date) return operand.getTime();
@@ -155,34 +107,21 @@ function bind(operand: Scalar): Bound | undefined {
   return operand.includes('\0') ? undefined : operand;
 }
 
-function all(parts: readonly Predicate[]): Predicate {
-  if (parts.length === 0) return EVERYTHING;
-  return combine(
-    parts.filter((part) => part !== UNDECIDED),
-    ' AND ',
-    parts.every((part) => part.exact),
-  );
+/**
+ * The fields of the index that fits best, or `_id`. Equal values come before a range, and more of them before fewer.
+ * SQLite, which knows nothing of the values, would take any range for as good as equality.
+ */
+function fieldsToSearch(terms: readonly Term[], indexes: readonly Index[]): readonly string[] {
+  const weights = new Map(terms.map(({ path, weight }) => [path, weight]));
+  if (weights.get('_id') === EQUAL) return ['_id'];
+  let best: { weight: number; fields: readonly string[] } = { weight: weights.get('_id') ?? 0, fields: ['_id'] };
+  for (const { key } of indexes) {
+    const fields = Object.keys(key);
+    // Fields behind one that is not compared by equality do not narrow the search.
+    const last = fields.findIndex((field) => weights.get(field) !== EQUAL);
+    const served = last < 0 ? fields : fields.slice(0, last + 1);
+    const weight = served.reduce((sum, field) => sum + (weights.get(field) ?? 0), 0);
+    if (weight > best.weight) best = { weight, fields: served };
+  }
+  return best.fields;
 }
-
-function any(parts: readonly Predicate[]): Predicate {
-  if (parts.some((part) => part.sql === '1')) return { ...EVERYTHING, exact: parts.every((part) => part.exact) };
-  return combine(
-    parts,
-    ' OR ',
-    parts.every((part) => part.exact),
-  );
-}
-
-function combine(parts: readonly Predicate[], operator: string, exact: boolean): Predicate {
-  if (parts.length === 0) return UNDECIDED;
-  const [first, ...others] = parts;
-  if (first !== undefined && others.length === 0) return { ...first, exact };
-  return {
-    sql: parts.map((part) => `(${part.sql})`).join(operator),
-    params: parts.flatMap((part) => part.params),
-    exact,
-  };
-}
-
-const isCondition = (expected: unknown): expected is Condition =>
-  typeof expected === 'object' && expected !== null && !(expected instanceof Date);
