@@ -6,13 +6,13 @@ const late = () => new Error('late');
 /** Work that ends when the test says so. */
 const work = () => {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  return { run: vi.fn((_deadline: number) => promise), resolve, reject };
+  return { run: vi.fn(() => promise), resolve, reject };
 };
 
 const outcomeOf = (promise: Promise<unknown>) =>
   promise.then(
     (value) => value,
-    (error: { code?: string; message: string }) => error.code ?? error.message,
+    (error: Error) => error.message,
   );
 
 describe('calls to MongoDB', () => {
@@ -50,7 +50,7 @@ describe('calls to MongoDB', () => {
     const first = limiter.run(1000, busy.run, late);
     const second = outcomeOf(limiter.run(300, waiting.run, late));
     await vi.advanceTimersByTimeAsync(350);
-    expect(await second).toBe('Unavailable');
+    expect(await second).toBe('late');
     busy.resolve('done');
     await first;
     await vi.advanceTimersByTimeAsync(100);
@@ -72,20 +72,13 @@ describe('calls to MongoDB', () => {
     expect(await second).toBe('second');
   });
 
-  test('know when their time is up, however long they waited', async () => {
+  test('may have no time of their own', async () => {
     const limiter = new CallLimiter(1);
-    const start = performance.now();
-    const [busy, waiting] = [work(), work()];
-    const first = limiter.run(1000, busy.run, late);
-    const second = limiter.run(700, waiting.run, late);
-    await vi.advanceTimersByTimeAsync(400);
-    busy.resolve('done');
-    await first;
-    await vi.advanceTimersByTimeAsync(0);
-    expect(busy.run).toHaveBeenCalledWith(start + 1000);
-    expect(waiting.run).toHaveBeenCalledWith(start + 700);
-    waiting.resolve('done');
-    await second;
+    const long = work();
+    const call = limiter.run(undefined, long.run, late);
+    await vi.advanceTimersByTimeAsync(1_000_000);
+    long.resolve('done');
+    expect(await call).toBe('done');
   });
 
   test('leave no timer behind', async () => {
@@ -94,7 +87,7 @@ describe('calls to MongoDB', () => {
     const call = limiter.run(1000, done.run, late);
     done.resolve('done');
     await call;
-    await vi.advanceTimersByTimeAsync(50);
+    await vi.advanceTimersByTimeAsync(0);
     expect(vi.getTimerCount()).toBe(0);
   });
 });

@@ -65,18 +65,24 @@ export function createMongoExecutor({ uri, timeoutMs, poolSize = POOL_SIZE }: Mo
   return {
     execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
       if (closed) throw errorOf('Unavailable');
+      const time = command.op === 'mergeCollection' ? undefined : (command.timeoutMs ?? timeoutMs);
+      const deadline = performance.now() + (time ?? Number.POSITIVE_INFINITY);
       let sent = false;
-      const work = async (deadline: number): Promise<Results[O]> => {
+      let isLate = false;
+      const work = async (): Promise<Results[O]> => {
         if (!connected) await connect();
         const msLeft = Math.min(deadline - performance.now(), timeoutMs);
         // The caller was told that nothing happened.
-        if (msLeft <= 0) throw errorOf('Unavailable');
+        if (isLate || msLeft <= 0) throw errorOf('Unavailable');
         sent = true;
         return HANDLERS[command.op as O]({ client, collectionOf, maxTimeMS: Math.ceil(msLeft) }, command);
       };
-      const ownTime = command.op === 'mergeCollection' ? Number.POSITIVE_INFINITY : (command.timeoutMs ?? timeoutMs);
+      const late = () => {
+        isLate = true;
+        return errorOf(sent ? lostReply(command.op) : 'Unavailable');
+      };
       try {
-        return await limiter.run(ownTime, work, () => errorOf(sent ? lostReply(command.op) : 'Unavailable'));
+        return await limiter.run(time, work, late);
       } catch (error) {
         throw storeError(error, command.op);
       }
