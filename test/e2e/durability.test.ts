@@ -12,7 +12,7 @@ import { startMongo } from '../support/wire-server.ts';
 
 const mongoUri = inject('secantusUri');
 
-const cells = (['node', 'bun'] as const).flatMap((runtime) => [
+const environments = (['node', 'bun'] as const).flatMap((runtime) => [
   { runtime, storeName: 'the embedded store', store: { kind: 'embedded' } as StoreChoice | undefined },
   {
     runtime,
@@ -31,7 +31,7 @@ const SLACK_MS = 1000;
 /** How soon after the database is back the service serves in full. */
 const RETURN_MS = 2000;
 
-describe.each(cells)('$runtime on $storeName', ({ runtime, store }) => {
+describe.each(environments)('$runtime on $storeName', ({ runtime, store }) => {
   const running: { stop(): Promise<void> }[] = [];
 
   afterEach(async () => {
@@ -170,7 +170,7 @@ describe.each(cells)('$runtime on $storeName', ({ runtime, store }) => {
       await database.kill('SIGKILL');
       const ready = service.restart();
       for (const tries of ['first', 'second']) {
-        await until(`a ${tries} try in vain`, async () =>
+        await until(`the ${tries} refusal`, async () =>
           (await caller.request('GET', '/health/ready')).status === 503 ? true : undefined,
         );
       }
