@@ -14,17 +14,18 @@ export const nameClaimId = (key: string): string => `name:${key}`;
 /** Each attempt that is lost was another's who took the name or let it go. */
 const ATTEMPTS = 20;
 
-/** Whether nobody else may take the name. `owner` is read after the claim. */
+/** Whether the claimant may not take the name. `owner` is read after the claim; its lease does not count against it. */
 export function isInForce(
-  { _id, operation_id, due_at }: NameClaim,
+  { _id, operation_id, due_at, leased_until }: NameClaim,
   owner: OrganizationDocument | undefined,
-  now: Date,
+  { claimant, now }: { readonly claimant: string; readonly now: Date },
 ): boolean {
   // Missing, and no stub: something is wrong, and nothing is taken from it.
   if (owner === undefined) return true;
   if (owner.status === 'deleting' || owner.status === 'erased') return false;
   if (operation_id === owner.operation?.id) return true;
-  if (due_at !== null && due_at > now) return true;
+  const leasedUntil = due_at ?? leased_until;
+  if (leasedUntil !== null && leasedUntil > now && owner._id !== claimant) return true;
   return _id === nameClaimId(owner.key) && owner.status !== 'creating';
 }
 
@@ -53,13 +54,13 @@ export async function claimName(
     if (owner === undefined) {
       context.log('error', 'claim.organization_missing', { organization_id: holder.organization_id });
     }
-    // Its own organization takes a leased name back.
-    if (owner?._id !== claim.organizationId && holdsName(context, holder, owner)) {
+    if (holdsName(context, holder, owner, claim.organizationId)) {
       if (owner !== undefined && (await resumeExpired(context, owner))) continue;
       return false;
     }
-    const asRead = { _id, operation_id: holder.operation_id };
-    const own = owner?._id === claim.organizationId && { leased_until: holder.due_at };
+    const asRead = { _id, operation_id: holder.operation_id, due_at: holder.due_at };
+    // Its own organization takes a leased name back, and returns it when it is refused after all.
+    const own = owner?._id === claim.organizationId && { leased_until: holder.due_at ?? holder.leased_until };
     const { matched } = await retryOnUnknownOutcome(context, () =>
       names.updateOne(asRead, { $set: { ...taken, ...own } }),
     );
@@ -73,9 +74,10 @@ function holdsName(
   { clock, settings }: Needs<'clock' | 'settings'>,
   claim: NameClaim,
   owner: OrganizationDocument | undefined,
+  claimant: string,
 ): boolean {
   const leaving = owner?.operation?.kind === 'rename' && nameClaimId(owner.operation.from.key) === claim._id;
-  return isInForce(claim, owner, clock()) || (leaving && settings.nameLeaseMs > 0);
+  return isInForce(claim, owner, { claimant, now: clock() }) || (leaving && settings.nameLeaseMs > 0);
 }
 
 /** Lets go of a name that was left: at once, or after its lease. Does nothing when another operation has it by now. */

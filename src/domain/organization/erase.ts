@@ -15,7 +15,7 @@ export async function eraseOrganization(context: Context, organization: Organiza
   const own = { organization_id: organization._id };
   const [pending] = await Promise.all([
     admins.find({ ...own, audit_due_at: { $gt: new Date(0) } }),
-    dropCollections(context, organization._id),
+    dropCollections(context, organization._id, wasActive(organization) ? 'dropped' : 'unused'),
   ]);
   // What was changed by an admin who is about to be removed.
   for (const admin of pending) await recordPendingAudit(context, admin);
@@ -31,11 +31,15 @@ export async function eraseOrganization(context: Context, organization: Organiza
   await leaveStub(context, organization);
 }
 
+/** False where a create was rolled back: its delete has nothing to record, and its stub says that nothing named it. */
+const wasActive = ({ operation, named_by }: OrganizationDocument): boolean =>
+  operation?.kind === 'delete' ? operation.audit !== null : named_by !== '';
+
 /** Nothing personal remains: neither a name nor what makes the addresses in the audit log readable. */
-async function leaveStub(context: Context, { _id, status, operation, erased_at }: OrganizationDocument): Promise<void> {
+async function leaveStub(context: Context, organization: OrganizationDocument): Promise<void> {
+  const { _id, status, erased_at } = organization;
   const now = context.clock();
   const isRepeated = status === 'erased';
-  const wasThere = operation?.kind === 'delete' && operation.audit !== null;
   const since = erased_at ?? now;
   await retryOnUnknownOutcome(context, () =>
     context.master.organizations.updateOne(
@@ -53,8 +57,7 @@ async function leaveStub(context: Context, { _id, status, operation, erased_at }
               operation: null,
               address_key: null,
               erased_at: now,
-              // A create that was rolled back: there never was one.
-              ...(!wasThere && { named_by: '' }),
+              ...(!wasActive(organization) && { named_by: '' }),
               due_at: nextLook(now, now),
               updated_at: now,
             },

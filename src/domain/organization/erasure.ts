@@ -25,7 +25,7 @@ export async function getErasure(
   const claims = await master.collections.find({
     ...own,
     kind: 'collection',
-    state: { $in: ['held', 'former', 'dropped'] },
+    state: { $in: ['held', 'former', 'dropped', 'unused'] },
   });
   const names = claims.flatMap(({ placement, asides }) => [placement.collection, ...Object.keys(asides)]);
   const [collections, admins, sessions, nameClaims, mails] = await Promise.all([

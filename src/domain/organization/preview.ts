@@ -95,7 +95,7 @@ async function requireFreeName({ master, clock }: Preview, organizationId: strin
   const claim = await master.names.findOne({ _id: nameClaimId(key) });
   if (claim === undefined || claim.organization_id === organizationId) return;
   const owner = await master.organizations.findOne({ _id: claim.organization_id });
-  if (isInForce(claim, owner, clock())) throw nameTaken();
+  if (isInForce(claim, owner, { claimant: organizationId, now: clock() })) throw nameTaken();
 }
 
 async function requireFreeEmail(

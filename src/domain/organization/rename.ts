@@ -10,8 +10,8 @@ import { claimName, releaseName, returnName } from './claims.ts';
 import { advance, beginOperation, ended, endOperation } from './journal.ts';
 import type { OrganizationName } from './name.ts';
 import { collectionCandidates } from './name.ts';
-import { changedMeanwhile, nameTaken, outcomeUnknown } from './refusals.ts';
-import type { MoveOperation, OrganizationDocument, RenameOperation } from './schema.ts';
+import { nameTaken, outcomeUnknown } from './refusals.ts';
+import type { MoveOperation, OpenMove, OrganizationDocument, RenameOperation } from './schema.ts';
 
 /**
  * Renames an organization, and changes an admin with it: all of it or nothing.
@@ -105,9 +105,10 @@ const STEPS: Readonly<Record<Exclude<RenameOperation['step'], 'releasing'>, Step
       const there = await listTargets(context, organization, operation);
       return beginMoving(context, organization, operation, there);
     }
-    // A change that was refused is refused for good, so the name goes first: an instance that dies leaves nothing.
-    if (to.key !== from.key) await returnName(context, { key: to.key, operationId: id });
-    return rollBack(context, organization, refusal);
+    // Who did not end it may be late, and the name the organization's by now.
+    return rollBack(context, organization, refusal, async () => {
+      if (to.key !== from.key) await returnName(context, { key: to.key, operationId: id });
+    });
   },
 
   /** Renames the collection, and commits: from here on the organization has its new name. */
@@ -127,7 +128,7 @@ const STEPS: Readonly<Record<Exclude<RenameOperation['step'], 'releasing'>, Step
           named_by: to.key === operation.from.key ? organization.named_by : id,
           ...(moved === 'moved'
             ? { placement: { ...placement, collection: to.collection } }
-            : { next_placement: { collection: to.collection, since: context.clock() } }),
+            : { next_placement: openMove(operation, context.clock()) }),
           updated_at: context.clock(),
           'operation.step': 'releasing',
         },
@@ -182,15 +183,19 @@ const move = (
   { to, collection_id }: RenameOperation | MoveOperation,
 ) => moveCollection(context, { from: placement, to: to.collection, id: collection_id });
 
-/** A client made a collection of the new name first. What it wrote there came late; the organization gets another name. */
+/**
+ * A client made a collection of the new name first: the organization gets another one. What the client wrote came late;
+ * that claim stays `held` until the collection has moved, lest a late call finds the name free and moves it there.
+ */
 async function leaveTarget(
   context: Context,
   organization: OrganizationDocument,
-  operation: RenameOperation,
+  operation: RenameOperation | MoveOperation,
 ): Promise<OrganizationDocument | undefined> {
   const place = organization.placement;
+  const { slug } = operation.kind === 'rename' ? operation.to : organization;
   const claimant = { organizationId: organization._id, operationId: operation.id };
-  const names = collectionCandidates(operation.to.slug, context.newId()).slice(-1);
+  const names = collectionCandidates(slug, context.newId()).slice(-1);
   const there = await listCollections(context, place, names);
   const target = await claimCollection(context, { ...claimant, place, names, there });
   if (target === undefined) return undefined;
@@ -207,6 +212,13 @@ async function leaveTarget(
   );
 }
 
+const openMove = ({ to, collection_id, abandoned }: RenameOperation | MoveOperation, since: Date): OpenMove => ({
+  collection: to.collection,
+  since,
+  collection_id,
+  abandoned,
+});
+
 async function release(
   context: Context,
   organization: OrganizationDocument,
@@ -221,13 +233,14 @@ async function release(
   await endOperation(context, organization);
 }
 
-/** Only what was left is `former`: where the move is still open, the organization is where it was. */
+/** Only where the collection has moved was anything left. */
 async function leaveCollections(
   context: Context,
   { _id, placement }: OrganizationDocument,
   { from, abandoned }: RenameOperation | MoveOperation,
 ): Promise<void> {
-  const left = [...abandoned, ...(placement.collection === from.collection ? [] : [from.collection])];
+  if (placement.collection === from.collection) return;
+  const left = [from.collection, ...abandoned];
   await Promise.all(left.map((collection) => markFormer(context, _id, { ...placement, collection })));
 }
 
@@ -236,9 +249,11 @@ async function rollBack(
   context: Context,
   organization: OrganizationDocument,
   refusal: DomainError,
+  afterEnd: () => Promise<void> = async () => {},
 ): Promise<undefined> {
   const rolledBack = await advance(context, organization, { $set: ended(context, organization, { unrecorded: true }) });
   if (rolledBack === undefined) return undefined;
+  await afterEnd();
   throw refusal;
 }
 
@@ -256,8 +271,8 @@ export async function tryOpenMove(context: Context, organization: OrganizationDo
       step: 'moving',
       from: { collection },
       to: { collection: next_placement?.collection ?? collection },
-      collection_id: null,
-      abandoned: [],
+      collection_id: next_placement?.collection_id ?? null,
+      abandoned: next_placement?.abandoned ?? [],
     }),
   });
   await resumeMove(context, begun);
@@ -265,24 +280,37 @@ export async function tryOpenMove(context: Context, organization: OrganizationDo
 
 /** Finishes the move of a collection, or leaves it open for a later time. */
 export async function resumeMove(context: Context, begun: OrganizationDocument): Promise<void> {
-  const { operation } = begun;
-  if (operation?.kind !== 'move') return;
   let organization: OrganizationDocument | undefined = begun;
-  if (operation.step === 'moving') {
-    const moved = await move(context, begun, operation);
-    if (moved !== 'moved') {
-      await endOperation(context, begun, { unrecorded: true });
+  while (organization !== undefined) {
+    const operation: OrganizationDocument['operation'] = organization.operation;
+    if (operation?.kind !== 'move' || operation.id !== begun.operation?.id) return;
+    if (operation.step === 'releasing') {
+      await leaveCollections(context, organization, operation);
+      await endOperation(context, organization, { unrecorded: true });
       return;
     }
-    organization = await advance(context, begun, {
-      $set: {
-        placement: { ...begun.placement, collection: operation.to.collection },
-        next_placement: null,
-        'operation.step': 'releasing',
-      },
-    });
+    const next = await moveOn(context, organization, operation);
+    organization = next ?? (await context.master.organizations.findOne({ _id: begun._id }));
   }
-  if (organization === undefined) throw changedMeanwhile();
-  await leaveCollections(context, organization, operation);
-  await endOperation(context, organization, { unrecorded: true });
+}
+
+async function moveOn(
+  context: Context,
+  organization: OrganizationDocument,
+  operation: MoveOperation,
+): Promise<OrganizationDocument | undefined> {
+  const { placement, next_placement } = organization;
+  const moved = await move(context, organization, operation);
+  if (moved === 'occupied') return leaveTarget(context, organization, operation);
+  const since = next_placement?.since ?? context.clock();
+  const left =
+    moved === 'moved'
+      ? { placement: { ...placement, collection: operation.to.collection }, next_placement: null }
+      : { next_placement: openMove(operation, since) };
+  return advance(
+    context,
+    organization,
+    { $set: { ...left, 'operation.step': 'releasing' } },
+    { 'operation.to.collection': operation.to.collection },
+  );
 }

@@ -53,6 +53,9 @@ export type MoveOperation = Journaled & {
   readonly abandoned: MovingCollection['abandoned'];
 };
 
+/** A move that the server refused: what the collection is to be called, and since when. */
+export type OpenMove = MovingCollection & { readonly collection: string; readonly since: Date };
+
 type MovingCollection = {
   /** What tells the real collection from any other, where the store says; null otherwise. */
   readonly collection_id: string | null;
@@ -92,7 +95,7 @@ export type OrganizationDocument = OrganizationNameDocument & {
   readonly named_by: string;
   readonly placement: Placement;
   /** Where the server refused to rename the collection: what it is to be called, and since when; null otherwise. */
-  readonly next_placement: { readonly collection: string; readonly since: Date } | null;
+  readonly next_placement: OpenMove | null;
   /** The operation under way; null when there is none. */
   readonly operation: Operation | null;
   /** The last operation that was not rolled back, the one under way included: the audit log must know of it. */

@@ -9,9 +9,9 @@ import type { Context, Needs } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
 import { enqueueChangeMails } from '../outbox/account-mails.ts';
 import { cancelMails, sendInBackground } from '../outbox/outbox.ts';
-import type { ContinuedSession } from '../session/continue-session.ts';
 import { continueSession } from '../session/continue-session.ts';
 import type { Principal } from '../session/schema.ts';
+import type { AccessToken } from '../session/tokens.ts';
 import { waitForOtherChanges } from './journal.ts';
 import type { OrganizationName } from './name.ts';
 import { organizationKey, parseOrganizationName } from './name.ts';
@@ -33,7 +33,7 @@ export type UpdateOrganizationInput = Credentials & {
 };
 
 /** The organization as it is now, and, where something changed, a token for the caller's session. */
-export type UpdateOrganizationResult = OrganizationMetadata & Partial<ContinuedSession>;
+export type UpdateOrganizationResult = OrganizationMetadata & Partial<AccessToken>;
 
 /**
  * Renames the principal's organization and changes the admin's email and password: all of it or nothing. What is as it
@@ -57,7 +57,7 @@ export async function updateOrganization(
 export async function changeCredentials(
   context: Context,
   input: Credentials & { readonly principal: Principal },
-): Promise<ContinuedSession> {
+): Promise<AccessToken> {
   const { session } = await change(context, input, undefined);
   return session ?? continueSession(context, { ...input.principal, signedInAt: input.principal.session.signed_in_at });
 }
@@ -66,7 +66,7 @@ async function change(
   context: Context,
   input: Credentials & { readonly principal: Principal },
   name: OrganizationName | undefined,
-): Promise<{ readonly organization: OrganizationDocument; readonly session?: ContinuedSession }> {
+): Promise<{ readonly organization: OrganizationDocument; readonly session?: AccessToken }> {
   const { principal, password } = input;
   const { organization, admin, session, claims } = principal;
   const email = input.email === admin.email ? undefined : input.email;

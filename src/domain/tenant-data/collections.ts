@@ -1,5 +1,5 @@
 /** The tenants' collections: who has which name, and moving one to another name. */
-import { isStoreError } from '../../store/port.ts';
+import { BATCH_LIMIT, isStoreError } from '../../store/port.ts';
 import type { Needs } from '../context.ts';
 import { nextLook } from '../due.ts';
 import { insertUnlessThere, retryOnUnknownOutcome } from '../retry.ts';
@@ -67,13 +67,8 @@ export async function claimCollection(
  * @returns false when somebody else's was there first: it stays as it is, and its claim says `foreign` for good
  */
 export async function makeCollection(context: Tenants, placement: Placement): Promise<boolean> {
-  let tries = 0;
-  const made = await retryOnUnknownOutcome(context, () => {
-    tries++;
-    return context.tenants(placement).createCollection(placement.collection, TENANT_INDEXES);
-  });
-  // An earlier try of this very call may have made it.
-  if (made || tries > 1) return true;
+  // Not tried again when the reply is lost: whether it was there before could not be told any more.
+  if (await context.tenants(placement).createCollection(placement.collection, TENANT_INDEXES)) return true;
   await retryOnUnknownOutcome(context, () =>
     context.master.collections.updateOne(
       { _id: collectionClaimId(placement), state: 'held' },
@@ -129,43 +124,65 @@ export async function markFormer(
   );
 }
 
-/** Drops every collection that was claimed for an organization which is erased, with what came of it. */
+/**
+ * Drops every collection that was claimed for an organization which is erased, with what came of it.
+ * @param state what the claims become: `unused` for an organization that never was active
+ */
 export async function dropCollections(
-  context: Needs<'master' | 'tenants' | 'clock' | 'wait'>,
+  context: Dropping,
   organizationId: string,
+  state: 'dropped' | 'unused',
 ): Promise<void> {
-  const { collections } = context.master;
-  const owned = { organization_id: organizationId, kind: 'collection' };
+  const owned = { organization_id: organizationId, kind: 'collection', state: { $in: ['held', 'former', state] } };
   for (let after = ''; ; ) {
-    const page = await collections.find(
-      { ...owned, state: { $in: ['held', 'former', 'dropped'] }, _id: { $gt: after } },
-      { sort: { _id: 1 } },
-    );
-    for (const claim of page) await dropCollection(context, claim);
+    const page = await context.master.collections.find({ ...owned, _id: { $gt: after } }, { sort: { _id: 1 } });
+    for (const claim of page) {
+      const marked = await markDropped(context, claim, state);
+      if (marked !== undefined) await dropClaimed(context, marked, namesOf(marked));
+    }
     const last = page.at(-1);
-    if (last === undefined || page.length < 1000) return;
+    if (last === undefined || page.length < BATCH_LIMIT) return;
     after = last._id;
   }
 }
 
-async function dropCollection(
-  context: Needs<'master' | 'tenants' | 'clock' | 'wait'>,
-  claim: CollectionClaim,
-): Promise<void> {
+type Dropping = Needs<'master' | 'tenants' | 'clock' | 'wait'>;
+
+/** From this write on nobody records another aside. @returns undefined for a claim that nobody may drop by */
+async function markDropped(
+  context: Dropping,
+  { _id }: CollectionClaim,
+  state: 'dropped' | 'unused',
+): Promise<CollectionClaim | undefined> {
+  const { collections } = context.master;
   const now = context.clock();
-  // From this write on nobody records another aside.
-  const dropped =
-    claim.state === 'dropped'
-      ? claim
-      : await retryOnUnknownOutcome(context, () =>
-          context.master.collections.findOneAndUpdate(
-            { _id: claim._id },
-            { $set: { state: 'dropped', due_at: nextLook(now, now), quiet_since: now }, $inc: { version: 1 } },
-          ),
-        );
-  const { placement, asides } = dropped ?? claim;
+  const marked = await retryOnUnknownOutcome(context, () =>
+    collections.findOneAndUpdate(
+      { _id, state: { $in: ['held', 'former'] } },
+      { $set: { state, due_at: nextLook(now, now), quiet_since: now }, $inc: { version: 1 } },
+    ),
+  );
+  return marked ?? collections.findOne({ _id, state });
+}
+
+/** The collection of a claim, and those that came of it. */
+export const namesOf = ({ placement, asides }: CollectionClaim): string[] => [
+  placement.collection,
+  ...Object.keys(asides),
+];
+
+/**
+ * Drops collections of a claim that says so. That of a create which was rolled back is dropped while it is empty:
+ * somebody else may have made it after the create had looked.
+ */
+export async function dropClaimed(
+  context: Needs<'tenants' | 'wait'>,
+  { placement, state }: CollectionClaim,
+  names: readonly string[],
+): Promise<void> {
   const tenants = context.tenants(placement);
-  for (const name of [placement.collection, ...Object.keys(asides)]) {
+  for (const name of names) {
+    if (state === 'unused' && (await tenants.collection(name).count({}, { limit: 1 })) > 0) continue;
     await retryOnUnknownOutcome(context, () => tenants.dropCollection(name));
   }
 }

@@ -8,6 +8,7 @@ import type { Needs } from '../context.ts';
 import { nextLook } from '../due.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
+import { dropClaimed, namesOf } from './collections.ts';
 import type { CollectionClaim, Placement } from './schema.ts';
 
 type LateWrites = Needs<'master' | 'tenants' | 'clock' | 'newId' | 'log' | 'wait'>;
@@ -27,8 +28,7 @@ export async function syncLateWrites(context: LateWrites, claims: readonly Colle
     const there = await existing(context, first.placement, group.flatMap(namesOf));
     for (const claim of group) {
       try {
-        const found =
-          claim.state === 'dropped' ? await dropAgain(context, claim, there) : await merge(context, claim, there);
+        const found = await look(context, claim, there);
         await lookAgain(context, claim, found);
       } catch (error) {
         context.log('error', 'late_writes.failed', { organization_id: claim.organization_id, claim: claim._id, error });
@@ -38,8 +38,6 @@ export async function syncLateWrites(context: LateWrites, claims: readonly Colle
     }
   }
 }
-
-const namesOf = ({ placement, asides }: CollectionClaim): string[] => [placement.collection, ...Object.keys(asides)];
 
 async function existing(context: LateWrites, place: Placement, names: readonly string[]): Promise<Set<string>> {
   const there = new Set<string>();
@@ -61,10 +59,11 @@ async function lookAgain(context: LateWrites, { _id }: CollectionClaim, found: b
   );
 }
 
-/** Drops what came back of a collection that was dropped. @returns whether anything did */
-async function dropAgain(context: LateWrites, claim: CollectionClaim, there: ReadonlySet<string>): Promise<boolean> {
+/** @returns whether anything was there */
+async function look(context: LateWrites, claim: CollectionClaim, there: ReadonlySet<string>): Promise<boolean> {
+  if (claim.state === 'former') return merge(context, claim, there);
   const back = namesOf(claim).filter((name) => there.has(name));
-  for (const name of back) await context.tenants(claim.placement).dropCollection(name);
+  await dropClaimed(context, claim, back);
   return back.length > 0;
 }
 

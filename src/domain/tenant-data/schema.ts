@@ -15,6 +15,7 @@ export type Placement = {
  * - `held`: the organization's collection, or what a rename is about to make it;
  * - `former`: left by a rename; what a late writer puts there is the organization's, and is merged into its collection;
  * - `dropped`: of an organization that was erased; what is there is dropped;
+ * - `unused`: of a create that was rolled back; what is there is dropped while it is empty;
  * - `foreign`: somebody else's collection was there first; nobody touches it.
  */
 export type CollectionClaim = {
@@ -23,7 +24,7 @@ export type CollectionClaim = {
   readonly kind: 'collection';
   readonly organization_id: string;
   readonly operation_id: string;
-  readonly state: 'held' | 'former' | 'dropped' | 'foreign';
+  readonly state: 'held' | 'former' | 'dropped' | 'unused' | 'foreign';
   readonly placement: Placement;
   /**
    * Collections that came of this one, by their names. `pending`: to be merged into the organization's collection, then
