@@ -1,18 +1,18 @@
 import { createApp } from '../../src/app.ts';
 import { parseConfig } from '../../src/config.ts';
 import type { Context } from '../../src/domain/context.ts';
-import { reconcile } from '../../src/domain/organization/reconcile.ts';
-import type { AccessClaims, AccessTokens } from '../../src/domain/session/access-token.ts';
+import { reconcile } from '../../src/domain/reconcile.ts';
+import type { AccessClaims, AccessTokens } from '../../src/domain/session/schema.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createServices } from '../../src/services.ts';
 import type { Command, CommandOf, Executor, Op, Results } from '../../src/store/port.ts';
-import { StoreError } from '../../src/store/port.ts';
-import { createSqliteExecutor } from '../../src/store/sqlite.ts';
+import { READS, StoreError } from '../../src/store/port.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import type { Verdict } from '../support/linearizable.ts';
 import { checkLinearizable } from '../support/linearizable.ts';
 import type { Random } from '../support/random.ts';
 import { createRandom } from '../support/random.ts';
-import type { Scheduler, Weather } from '../support/scheduler.ts';
+import type { Scheduler, FaultRates } from '../support/scheduler.ts';
 import { createScheduler } from '../support/scheduler.ts';
 import type { Call, NamesOptions, Reply, Request, Token } from './names.ts';
 import { createNamesSpecification, tokenOf } from './names.ts';
@@ -35,7 +35,7 @@ export type Sabotage = (command: Command) => Command;
 export type History = {
   readonly seed: number;
   readonly options: NamesOptions;
-  readonly weather: Weather;
+  readonly rates: FaultRates;
   readonly calls: readonly Call[];
   /** Every step that happened, in order. */
   readonly trace: readonly string[];
@@ -54,9 +54,9 @@ export async function checkHistory(seed: number, sabotage?: Sabotage): Promise<C
 
 async function recordHistory(seed: number, sabotage: Sabotage = (command) => command): Promise<History> {
   const random = createRandom(seed);
-  const weather = weatherOf(random);
-  const options = { remembered: random.chance(0.25), kept: random.chance(0.25) };
-  const scheduler = createScheduler(random, weather);
+  const rates = faultRatesOf(random);
+  const options = { leased: random.chance(0.25), kept: random.chance(0.25) };
+  const scheduler = createScheduler(random, rates);
   const store = createSqliteExecutor(openSqliteFile(':memory:'));
   const world = createWorld(scheduler, random, interleaved(store, scheduler, sabotage), options);
   await world.prepare();
@@ -75,11 +75,11 @@ async function recordHistory(seed: number, sabotage: Sabotage = (command) => com
   await all;
   await world.auditEnd();
   await store.close();
-  return { seed, options, weather, calls: world.calls(), trace: scheduler.trace };
+  return { seed, options, rates, calls: world.calls(), trace: scheduler.trace };
 }
 
 /** A third of the histories has no faults, a third pauses and clocks that leap, a third everything. */
-function weatherOf(random: Random): Weather {
+function faultRatesOf(random: Random): FaultRates {
   const kind = random.below(3);
   return {
     freeze: kind === 0 ? 0.02 : 0.04,
@@ -95,7 +95,7 @@ function interleaved(store: Executor, scheduler: Scheduler, sabotage: Sabotage):
     ...store,
     execute: async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
       const run = () => store.execute<O>(sabotage(command) as CommandOf<O>);
-      const fate = await scheduler.turn(describe(command), { write: !READS.includes(command.op) });
+      const fate = await scheduler.turn(describe(command), { write: !READS.has(command.op) });
       switch (fate) {
         case 'unavailable':
           throw new StoreError('Unavailable', 'Made to fail.');
@@ -116,8 +116,6 @@ function interleaved(store: Executor, scheduler: Scheduler, sabotage: Sabotage):
     },
   };
 }
-
-const READS: readonly Op[] = ['ping', 'find', 'count', 'listCollections'];
 
 const unknownOutcome = () => new StoreError('OutcomeUnknown', 'Made to be lost.');
 
@@ -160,10 +158,10 @@ function createWorld(scheduler: Scheduler, random: Random, executor: Executor, o
     return {
       ...inner,
       execute: <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
-        const life = scheduler.current();
+        const task = scheduler.current();
         const seen: Command = command;
-        if (life !== undefined && seen.op === 'insertOne' && seen.collection === 'organizations') {
-          createdIds.set(life, seen.document._id);
+        if (task !== undefined && seen.op === 'insertOne' && seen.collection === 'organizations') {
+          createdIds.set(task, seen.document._id);
         }
         return inner.execute(command);
       },
@@ -210,10 +208,10 @@ function createWorld(scheduler: Scheduler, random: Random, executor: Executor, o
   };
 
   const make = async (client: string, request: Request, index: number): Promise<void> => {
-    const life = { name: `${client} ${request.kind}`, instance: index % INSTANCES };
+    const task = { name: `${client} ${request.kind}`, instance: index % INSTANCES };
     let invoked = 0;
     let current: object | undefined;
-    const ended = await scheduler.live(life, async () => {
+    const ended = await scheduler.start(task, async () => {
       invoked = scheduler.tick();
       current = scheduler.current();
       return send(instance(index), request);
@@ -260,8 +258,9 @@ function createWorld(scheduler: Scheduler, random: Random, executor: Executor, o
     }
   };
 
-  const reconcileOnce = async (index: number, thorough: boolean) => {
-    await reconcile(instance(index).context, { thorough }).catch((error: unknown) => {
+  let rounds = 0;
+  const reconcileOnce = async (index: number) => {
+    await reconcile(instance(index).context, rounds++).catch((error: unknown) => {
       if (!(error instanceof StoreError)) throw error;
     });
   };
@@ -285,17 +284,16 @@ function createWorld(scheduler: Scheduler, random: Random, executor: Executor, o
     },
     reconcile: async () => {
       const index = random.below(INSTANCES);
-      const thorough = random.chance(0.3);
-      await scheduler.live({ name: 'reconciler', instance: index }, async () => {
+      await scheduler.start({ name: 'reconciler', instance: index }, async () => {
         await scheduler.wait(random.below(LEASE_MS));
-        await reconcileOnce(index, thorough);
+        await reconcileOnce(index);
       });
     },
     auditEnd: async () => {
       scheduler.calm(true);
       for (let round = 0; round < 3; round++) {
         await scheduler.wait(2 * LEASE_MS);
-        await reconcileOnce(round, true);
+        await reconcileOnce(round);
       }
       quietAt = scheduler.tick();
       const audit = (request: Request) => makeAlone(AUDITOR, request);
@@ -328,11 +326,11 @@ function createInstance(
   random: Random,
   executor: Executor,
   newId: () => string,
-  { remembered, kept }: NamesOptions,
+  { leased, kept }: NamesOptions,
 ): Instance {
   const config = parseConfig({
     LEASE_MS: String(LEASE_MS),
-    NAME_LEASE_DAYS: remembered ? '365' : '0',
+    NAME_LEASE_DAYS: leased ? '365' : '0',
     DELETE_RETENTION_DAYS: kept ? '365' : '0',
     LIMIT_CREATE: 'off',
     LIMIT_LOGIN_ADDRESS: 'off',
@@ -351,21 +349,26 @@ function createInstance(
       },
     },
     jwtSecret: 'a secret of the tests, and of more than 32 bytes',
-    log: () => {},
+    log: (l, e, p) => { if (l === 'error') console.error(e, p); },
   });
   const context: Context = {
     ...services.context,
     clock: () => scheduler.now(),
     // What the service takes by chance, a short wait, is by the seed here.
     wait: (ms) => scheduler.wait(ms < 100 ? random.below(100) : ms),
-    // A courtesy among the requests of one instance: without it they meet more often.
-    auditTurns: (_, work) => work(),
     newId,
     tokens: plainTokens(newId, scheduler),
   };
-  // No real time: a request takes as long as it is made to wait.
-  const unhurried = { ...services, context, requestMs: 2 ** 31 - 1 };
-  const app = createApp(unhurried, () => ({ remote: { address: '127.0.0.1' } }));
+  const app = createApp(
+    {
+      ...services,
+      context,
+      contextFor: ({ request, noteBudget }) => ({ ...context, request, noteBudget }),
+      // No real time: a request takes as long as it is made to wait.
+      requestMs: 2 ** 31 - 1,
+    },
+    () => ({ remote: { address: '127.0.0.1' } }),
+  );
   return {
     context,
     prepare: services.prepare,
@@ -373,14 +376,16 @@ function createInstance(
   };
 }
 
-/** Tokens that are not signed: whoever makes the calls here forges none. */
+/** Tokens that are not signed: the calls here forge none. */
 function plainTokens(newId: () => string, scheduler: Scheduler): AccessTokens {
   const lifetimeSeconds = DAY_MS / 1000;
   return {
     lifetimeSeconds,
     issue: async (claims) => {
-      const all: AccessClaims = { ...claims, jti: newId() };
-      return `plain.${Buffer.from(JSON.stringify(all)).toString('base64url')}.${scheduler.now().getTime()}`;
+      const exp = claims.exp ?? Math.floor(scheduler.now().getTime() / 1000) + lifetimeSeconds;
+      const all: AccessClaims = { ...claims, exp, jti: newId() };
+      const payload = Buffer.from(JSON.stringify(all)).toString('base64url');
+      return { token: `plain.${payload}.${scheduler.now().getTime()}`, expiresIn: lifetimeSeconds };
     },
     verify: async (token) => claimsOf(token),
     publicKeys: async () => [],
@@ -448,7 +453,7 @@ function over(request: Request): Parameters<Instance['request']> {
 }
 
 /** The history as a person can read it: calls by the time they were made, then every step. */
-export function printHistory({ seed, options, weather, calls, trace, verdict }: CheckedHistory): string {
+export function printHistory({ seed, options, rates, calls, trace, verdict }: CheckedHistory): string {
   const line = ({ id, client, request, reply, invoked, returned }: Call): string => {
     const { kind, token: _, ...input } = { token: undefined, ...request };
     const token = tokenOf({ request } as Call);
@@ -463,7 +468,7 @@ export function printHistory({ seed, options, weather, calls, trace, verdict }: 
   };
   const order = verdict.linearizable ? [] : verdict.longest.map(({ id }) => `#${id}`);
   return [
-    `seed ${seed}: ${JSON.stringify({ ...options, ...weather })}`,
+    `seed ${seed}: ${JSON.stringify({ ...options, ...rates })}`,
     'calls:',
     ...[...calls].sort((a, b) => a.invoked - b.invoked).map(line),
     'steps:',

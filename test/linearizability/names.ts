@@ -3,28 +3,25 @@
  * against.
  *
  * A name is free, or it is one organization's: of an active one, of a deleted one that is kept, or left by a rename
- * and remembered. Create takes a free name; rename moves an organization from one name to another that is free, in
- * one step; delete frees the name; get sees the owner; login succeeds if and only if the active organization of that
- * name has an admin of that email and password. A token is good if and only if the organization is active and neither
- * epoch was raised since. Quarantined collections do not matter to names.
+ * and leased. Create takes a free name. Rename moves an organization from one name to another that is free, in one step.
+ * Delete frees the name. Get sees the owner. Login succeeds if and only if the active organization of that name has an
+ * admin of that email and password. A token is good if and only if the organization is active and neither epoch was
+ * raised since: a delete, a restore and a change of the admin raise one, a rename does not.
  *
- * A call takes effect within its own time, in one step, but for what is said here:
- * - A change is authorized at one instant and takes effect at a later one. Between the two the organization's epoch
- *   stays the same (a rename or delete by another ends it in a conflict), and for a change of the admin the admin's.
+ * A call takes effect within its own time, in one step, with these exceptions:
+ * - A change is authorized at one instant and takes effect at a later one. What there is to change, and whether a delete
+ *   names its own organization, is decided at the first. Between the two the organization's epoch stays the same (a
+ *   delete by another ends the change in a conflict), and for a change of the admin the admin's.
  * - An update of both the admin and the name changes the admin first. It does not stop between the two for good.
- * - A restore is begun, from where on the delete is not repeated any more, and then the organization is there. It does
- *   not stop between the two for good.
  * - A login reads the organization and then its admin.
- * - A request whose token ended by the very change that it asks for is answered as the first one was.
- * - 409 `conflict` and `operation_in_progress` have no effect and may be answered at any time to a token that is good, or
- *   that ended by the last change: what that one has left to do may be under way.
+ * - 409 `conflict` and `operation_in_progress` have no effect and may be answered at any time to a token that is good.
  * - 409 `organization_name_taken` may also be answered while another call that is under way has the name claimed,
  *   though that one may not have taken effect yet, or never will. A call that was itself answered so does not count:
  *   of callers who want the same free name, one gets it.
- * - A restore may be answered 401 while the delete or another restore is under way; a get 404 for a remembered name
- *   while the rename is.
- * - A login without the organization's name looks at several organizations, one after the other: that it finds
- *   nothing, or too much, is not checked.
+ * - A restore may be answered 401 while the delete or another restore is under way. A get may be answered 404 for a leased
+ *   name while the rename is.
+ * - A login without the organization's name looks at several organizations, one after another: it is not checked that
+ *   it finds all of them, and no other.
  */
 import type { Interval, Progress, Specification } from '../support/linearizable.ts';
 import { DONE } from '../support/linearizable.ts';
@@ -81,12 +78,11 @@ type Organization = {
   readonly name: string;
   readonly email: string;
   readonly password: string;
-  /** `kept`: deleted, and can be restored. One that is gone is remembered for those who have just read its admin. */
-  readonly status: 'active' | 'kept' | 'restoring' | 'gone';
+  /** `kept`: deleted, and can be restored. One that is gone stays in the list for calls that have just read its admin. */
+  readonly status: 'active' | 'kept' | 'gone';
   readonly organizationEpoch: number;
   readonly adminEpoch: number;
-  readonly lastChange: { readonly kind: 'rename' | 'delete'; readonly jti: string; readonly raised: number } | null;
-  /** Keys of the names that it left and that are kept for it. */
+  /** Keys of the names that it left and that are leased to it. */
   readonly left: readonly string[];
 };
 
@@ -95,15 +91,15 @@ export type Names = readonly Organization[];
 type Next = { readonly state: Names; readonly progress: string };
 
 export type NamesOptions = {
-  /** Whether names are remembered after a rename, for longer than any history lasts. */
-  readonly remembered: boolean;
+  /** Whether names are leased after a rename, for longer than any history lasts. */
+  readonly leased: boolean;
   /** Whether deleted organizations are kept, for longer than any history lasts. */
   readonly kept: boolean;
 };
 
 export const keyOf = (name: string): string => name.toLowerCase();
 
-/** The specification, for a history: whom a call can blame for a refusal is looked up in it. */
+/** The specification, for a history: the other calls that explain a refusal are looked up in it. */
 export function createNamesSpecification(calls: readonly Call[], options: NamesOptions): Specification<Names, Call> {
   const contention = contentionOf(calls);
   return {
@@ -127,7 +123,7 @@ export function createNamesSpecification(calls: readonly Call[], options: NamesO
           return restore(world, call.request);
       }
     },
-    mayStop: (_, progress) => progress === undefined || !/^(admin changed|restoring)/.test(progress),
+    mayStop: (_, progress) => progress === undefined || !progress.startsWith('admin changed'),
   };
 }
 
@@ -162,7 +158,6 @@ function create({ state, call, contention, done }: World, request: Request & { k
     status: 'active',
     organizationEpoch: 1,
     adminEpoch: 1,
-    lastChange: null,
     left: [],
   };
   return done([...state, created]);
@@ -186,7 +181,7 @@ function get(
     return now?.status === 'active' && now.name === reply.name ? done() : [];
   }
   if (reply.code !== 'organization_not_found') return [];
-  return !options.remembered || leaver?.status !== 'active' || contention.leaves(call, key) ? done() : [];
+  return !options.leased || leaver?.status !== 'active' || contention.leaves(call) ? done() : [];
 }
 
 function login({ state, call, progress, done, at }: World, request: Request & { kind: 'login' }): Next[] {
@@ -222,27 +217,26 @@ function update(world: World, request: Request & { kind: 'update' }): Next[] {
   const { state, call, progress, done, at } = world;
   const { token, name, email, password } = request;
   const { reply } = call;
-  const changesAdmin = email !== undefined || password !== undefined;
-  const raised = raisedBy(request);
   const organization = find(state, token.organizationId);
   if (organization === undefined) return [];
-  if (reply?.code === 'ok') {
-    // Tokens go on from those that the change was authorized by, and from no later ones.
-    const { epoch, organizationId } = reply.token ?? {};
-    if (epoch !== token.epoch + raised || organizationId !== token.organizationId) return [];
-    if (name !== undefined && reply.name !== name) return [];
+  if (progress === undefined) {
+    const renames = name !== undefined && name !== organization.name;
+    const changesAdmin = (email !== undefined && email !== organization.email) || password !== undefined;
+    if (!agrees(request, reply, { renames, changesAdmin })) return [];
+    const changes = `${renames ? 'name' : ''}${changesAdmin ? 'admin' : ''}`;
+    return authorize(world, organization, token, changes);
   }
 
-  if (progress === undefined) return authorize(world, organization, token, () => isRepeatOf(organization, call));
-  const [where = '', epoch] = progress.split(': ');
-  if (where === 'refused') return isRepeatOf(organization, call) ? [] : done();
+  const [where = '', epoch, changes = ''] = progress.split(': ');
+  const renames = name !== undefined && changes.startsWith('name');
   if (reply?.code === 'organization_name_taken') {
-    return where === 'authorized' && name !== undefined ? taken(world, organization, name) : [];
+    return where === 'authorized' && renames ? taken(world, organization, name) : [];
   }
   if (reply !== undefined && reply.code !== 'ok') return [];
+  if (changes === '') return done();
 
   const organizationEpoch = Number(epoch);
-  if (where === 'authorized' && changesAdmin) {
+  if (where === 'authorized' && changes.endsWith('admin')) {
     if (organization.adminEpoch !== token.epoch - organizationEpoch) return [];
     const changed = replace(state, {
       ...organization,
@@ -250,26 +244,39 @@ function update(world: World, request: Request & { kind: 'update' }): Next[] {
       password: password ?? organization.password,
       adminEpoch: organization.adminEpoch + 1,
     });
-    return name === undefined ? done(changed) : at(`admin changed: ${epoch}`, changed);
+    return renames ? at(`admin changed: ${epoch}: ${changes}`, changed) : done(changed);
   }
   const asAuthorized = organization.status === 'active' && organization.organizationEpoch === organizationEpoch;
-  if (name === undefined || !asAuthorized || !isFree(state, keyOf(name), organization.id)) return [];
-  return done(replace(state, renamed(world, organization, name, raised)));
+  if (!renames || !asAuthorized || !isFree(state, keyOf(name), organization.id)) return [];
+  return done(replace(state, renamed(world, organization, name)));
 }
 
-/** The first step of a change: its token is good, or it is not, or it ended by this very change. */
+/** Whether the answer, if it is a good one, is that of an update that changes this. */
+function agrees(
+  { token, name }: Request & { kind: 'update' },
+  reply: Reply | undefined,
+  { renames, changesAdmin }: { readonly renames: boolean; readonly changesAdmin: boolean },
+): boolean {
+  if (reply?.code !== 'ok') return true;
+  if (reply.organizationId !== token.organizationId) return false;
+  if (name !== undefined && keyOf(reply.name ?? '') !== keyOf(name)) return false;
+  // Where nothing changes there is no token; a rename alone raises no epoch.
+  if (!renames && !changesAdmin) return reply.token === undefined;
+  return reply.token?.epoch === token.epoch + Number(changesAdmin);
+}
+
+/** The first step of a change: its token is good, or it is not. */
 function authorize(
   { call, done, at }: World,
   organization: Organization,
   token: Token,
-  isRepeat: () => boolean,
+  changes: string,
 ): Next[] {
   const code = call.reply?.code;
-  const isSpent = organization.lastChange?.jti === token.jti;
-  if (code !== undefined && NO_EFFECT.includes(code)) return isGood(organization, token) || isSpent ? done() : [];
-  if (isGood(organization, token)) return at(`authorized: ${organization.organizationEpoch}`);
-  if (code === 'invalid_token') return at('refused');
-  return code === 'ok' && isRepeat() ? done() : [];
+  if (!isGood(organization, token)) return code === undefined || code === 'invalid_token' ? done() : [];
+  if (code === 'invalid_token') return [];
+  if (code !== undefined && NO_EFFECT.includes(code)) return done();
+  return at(`authorized: ${organization.organizationEpoch}: ${changes}`);
 }
 
 /** A name is claimed before anything is changed. */
@@ -277,17 +284,11 @@ function taken({ state, call, contention, done }: World, organization: Organizat
   return !isFree(state, keyOf(name), organization.id) || contention.claims(call, keyOf(name)) ? done() : [];
 }
 
-function renamed({ options, call }: World, organization: Organization, name: string, raised: number): Organization {
+function renamed({ options }: World, organization: Organization, name: string): Organization {
   const from = keyOf(organization.name);
   const key = keyOf(name);
   const left = organization.left.filter((other) => other !== key);
-  return {
-    ...organization,
-    name,
-    organizationEpoch: organization.organizationEpoch + 1,
-    lastChange: { kind: 'rename', jti: tokenOf(call)?.jti ?? '', raised },
-    left: options.remembered && from !== key ? [...left, from].sort() : left,
-  };
+  return { ...organization, name, left: options.leased && from !== key ? [...left, from].sort() : left };
 }
 
 function remove(world: World, { token }: Request & { kind: 'delete' }): Next[] {
@@ -295,39 +296,38 @@ function remove(world: World, { token }: Request & { kind: 'delete' }): Next[] {
   const { reply } = call;
   const organization = find(state, token.organizationId);
   if (organization === undefined) return [];
-  if (progress === undefined) return authorize(world, organization, token, () => isRepeatOf(organization, call));
-  if (progress === 'refused') return isRepeatOf(organization, call) ? [] : done();
+  if (progress === undefined) {
+    const isNamed = keyOf(token.organization) === keyOf(organization.name);
+    if (reply?.code === 'forbidden') return isGood(organization, token) && !isNamed ? done() : [];
+    if (reply?.code === 'organization_renamed') {
+      const isLeft = options.leased && !isNamed && reply.name === organization.name;
+      return isGood(organization, token) && isLeft ? done() : [];
+    }
+    if (isGood(organization, token) && !isNamed) return reply === undefined ? done() : [];
+    return authorize(world, organization, token, 'gone');
+  }
   if (reply !== undefined && reply.code !== 'ok') return [];
-  const asAuthorized = organization.status === 'active' && progress === `authorized: ${organization.organizationEpoch}`;
-  if (!asAuthorized) return [];
+  const [, epoch] = progress.split(': ');
+  if (organization.status !== 'active' || organization.organizationEpoch !== Number(epoch)) return [];
   const deleted: Organization = {
     ...organization,
     status: options.kept ? 'kept' : 'gone',
     organizationEpoch: organization.organizationEpoch + 1,
-    lastChange: { kind: 'delete', jti: token.jti, raised: 1 },
     left: options.kept ? organization.left : [],
   };
   return done(replace(state, deleted));
 }
 
 function restore(world: World, request: Request & { kind: 'restore' }): Next[] {
-  const { state, call, progress, contention, done, at } = world;
+  const { state, call, contention, done } = world;
   const { reply } = call;
-  if (progress !== undefined) {
-    const begun = find(state, progress.split(': ')[1]);
-    return begun?.status === 'restoring' ? done(replace(state, { ...begun, status: 'active' })) : [];
-  }
   const kept = state.find(({ name, status }) => status === 'kept' && keyOf(name) === keyOf(request.name));
   const fits = kept?.email === request.email && kept.password === request.password ? kept : undefined;
   if (reply !== undefined && NO_EFFECT.includes(reply.code)) return done();
   if (reply?.code === 'invalid_credentials') return fits === undefined || contention.keeps(call) ? done() : [];
   if (fits === undefined || (reply?.code === 'ok' && reply.organizationId !== fits.id)) return [];
   if (reply !== undefined && reply.code !== 'ok') return [];
-  const organizationEpoch = fits.organizationEpoch + 1;
-  return at(
-    `restoring: ${fits.id}`,
-    replace(state, { ...fits, status: 'restoring', organizationEpoch, lastChange: null }),
-  );
+  return done(replace(state, { ...fits, status: 'active', organizationEpoch: fits.organizationEpoch + 1 }));
 }
 
 const find = (state: Names, id: string | undefined): Organization | undefined => state.find((one) => one.id === id);
@@ -346,45 +346,23 @@ const replace = (state: Names, changed: Organization): Names =>
 const isGood = ({ status, organizationEpoch, adminEpoch }: Organization, { epoch }: Token): boolean =>
   status === 'active' && organizationEpoch + adminEpoch === epoch;
 
-/** Whether the call's token ended by the very change that the call asks for again. */
-function isRepeatOf(organization: Organization, { request }: Call): boolean {
-  const { lastChange, status, organizationEpoch, adminEpoch } = organization;
-  if (request.kind !== 'update' && request.kind !== 'delete') return false;
-  if (lastChange?.jti !== request.token.jti) return false;
-  if (request.kind === 'delete') return lastChange.kind === 'delete';
-  const { token, name, email = organization.email, password = organization.password } = request;
-  return (
-    lastChange.kind === 'rename' &&
-    lastChange.raised === raisedBy(request) &&
-    status === 'active' &&
-    organizationEpoch + adminEpoch === token.epoch + lastChange.raised &&
-    organization.name === name &&
-    organization.email === email &&
-    organization.password === password
-  );
-}
-
-/** By how much an update raises the epochs together. */
-const raisedBy = ({ name, email, password }: Request & { kind: 'update' }): number =>
-  Number(name !== undefined) + Number(email !== undefined || password !== undefined);
-
 export const tokenOf = ({ request }: Call): Token | undefined =>
   request.kind === 'update' || request.kind === 'delete' ? request.token : undefined;
 
-/** What other calls, under way at the same time as one, may be to blame for. */
+/** What other calls, under way at the same time as one, may be the reason of. */
 type Contention = {
   /** That a name is claimed. */
   claims(call: Call, key: string): boolean;
-  /** That a name is being left. */
-  leaves(call: Call, key: string): boolean;
-  /** That an organization is being put aside or brought back. */
+  /** That some name is being left. */
+  leaves(call: Call): boolean;
+  /** That an organization is being deleted or restored. */
   keeps(call: Call): boolean;
 };
 
 function contentionOf(calls: readonly Call[]): Contention {
-  const anyOther = (call: Call, blamed: (other: Call) => boolean): boolean =>
+  const anyOther = (call: Call, isReason: (other: Call) => boolean): boolean =>
     calls.some(
-      (other) => other !== call && other.invoked < call.returned && call.invoked < other.returned && blamed(other),
+      (other) => other !== call && other.invoked < call.returned && call.invoked < other.returned && isReason(other),
     );
   return {
     claims: (call, key) =>
@@ -392,12 +370,7 @@ function contentionOf(calls: readonly Call[]): Contention {
         const wants = request.kind === 'create' || request.kind === 'update' ? request.name : undefined;
         return wants !== undefined && keyOf(wants) === key && reply?.code !== 'organization_name_taken';
       }),
-    leaves: (call, key) =>
-      anyOther(
-        call,
-        ({ request }) =>
-          request.kind === 'update' && request.name !== undefined && keyOf(request.token.organization) === key,
-      ),
+    leaves: (call) => anyOther(call, ({ request }) => request.kind === 'update' && request.name !== undefined),
     keeps: (call) => anyOther(call, ({ request }) => request.kind === 'delete' || request.kind === 'restore'),
   };
 }

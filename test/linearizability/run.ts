@@ -26,7 +26,7 @@ async function run(): Promise<void> {
     `${count} histories from seed ${first}: ${calls} calls, ${unknown} of unknown outcome, ${steps} steps, ${seconds} s\n` +
       (failures.length === 0 ? 'All are linearizable.\n' : `NOT LINEARIZABLE: seeds ${failures.join(', ')}\n`),
   );
-  // Requests of lives that ended by a crash are waited for, for ever.
+  // Requests of tasks that ended by a crash never end.
   process.exit(failures.length > 0 ? 1 : 0);
 }
 
