@@ -1,5 +1,5 @@
 /** The port over MongoDB's official driver: a near pass-through. For MongoDB 4.4 and newer, and compatible servers. */
-import type { Collection, CollectionInfo, MongoClientOptions, Document as MongoDocument } from 'mongodb';
+import type { Collection, CollectionInfo, Filter, MongoClientOptions, UpdateFilter } from 'mongodb';
 import { BSON, MongoClient } from 'mongodb';
 import { compareStrings } from '../order.ts';
 import type { CommandOf, Document, Executor, Op, Results } from '../port.ts';
@@ -108,7 +108,9 @@ const clientOptions = (timeoutMs: number, poolSize: number): MongoClientOptions 
   serverMonitoringMode: 'poll',
 });
 
-type Documents = Collection<MongoDocument>;
+type Documents = Collection<Document>;
+type MongoFilter = Filter<Document>;
+type MongoUpdate = UpdateFilter<Document>;
 type Namespace = { readonly database: string; readonly collection: string };
 
 function collectionCache(client: MongoClient): (namespace: Namespace) => Documents {
@@ -118,7 +120,7 @@ function collectionCache(client: MongoClient): (namespace: Namespace) => Documen
     let found = kept.get(name);
     if (found === undefined) {
       if (kept.size === KEPT_COLLECTIONS) kept.clear();
-      found = client.db(database).collection(collection);
+      found = client.db(database).collection<Document>(collection);
       kept.set(name, found);
     }
     return found;
@@ -164,7 +166,7 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
     const filter = names === undefined ? {} : { name: names.length === 1 ? names[0] : { $in: names } };
     const found = await call.client
       .db(database)
-      .listCollections<CollectionInfo>(filter as MongoDocument, { ...reading(call), batchSize: BATCH_LIMIT })
+      .listCollections<CollectionInfo>(filter, { ...reading(call), batchSize: BATCH_LIMIT })
       .toArray();
     return found
       .map(({ name, info }) => ({ name, id: uuidText(info?.uuid) }))
@@ -175,52 +177,44 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
     return null;
   },
   insertOne: async (call, command) => {
-    await call.collectionOf(command).insertOne(command.document as unknown as MongoDocument, writing(call));
+    await call.collectionOf(command).insertOne(command.document, writing(call));
     return null;
   },
-  find: async (call, command) => {
+  find: (call, command) => {
     const { filter, limit, sort, projection } = command;
     const options = { ...reading(call), limit, batchSize: limit, singleBatch: limit === 1 };
-    const found = await call
+    return call
       .collectionOf(command)
-      .find(filter as MongoDocument, { ...options, ...(sort && { sort }), ...(projection && { projection }) })
+      .find(filter as MongoFilter, { ...options, ...(sort && { sort }), ...(projection && { projection }) })
       .toArray();
-    return found as unknown as Document[];
   },
   updateOne: async (call, command) => {
     const { filter, update, upsert } = command;
     const options = { ...writing(call), upsert };
-    const result = await call
-      .collectionOf(command)
-      .updateOne(filter as MongoDocument, update as MongoDocument, options);
+    const result = await call.collectionOf(command).updateOne(filter as MongoFilter, update as MongoUpdate, options);
     return { matched: result.matchedCount, upserted: result.upsertedCount > 0 };
   },
-  findOneAndUpdate: async (call, command) => {
+  findOneAndUpdate: (call, command) => {
     const { filter, update, upsert } = command;
     const options = { ...writing(call), upsert, returnDocument: 'after' } as const;
-    const found = await call
-      .collectionOf(command)
-      .findOneAndUpdate(filter as MongoDocument, update as MongoDocument, options);
-    return found as unknown as Document | null;
+    return call.collectionOf(command).findOneAndUpdate(filter as MongoFilter, update as MongoUpdate, options);
   },
   replaceOne: async (call, command) => {
     const { filter, document } = command;
-    const result = await call
-      .collectionOf(command)
-      .replaceOne(filter as MongoDocument, document as unknown as MongoDocument, writing(call));
+    const result = await call.collectionOf(command).replaceOne(filter as MongoFilter, document, writing(call));
     return { matched: result.matchedCount, upserted: false };
   },
   deleteOne: async (call, command) =>
-    (await call.collectionOf(command).deleteOne(command.filter as MongoDocument, writing(call))).deletedCount,
+    (await call.collectionOf(command).deleteOne(command.filter as MongoFilter, writing(call))).deletedCount,
   deleteMany: async (call, command) =>
-    (await call.collectionOf(command).deleteMany(command.filter as MongoDocument, writing(call))).deletedCount,
-  count: async (call, command) => {
+    (await call.collectionOf(command).deleteMany(command.filter as MongoFilter, writing(call))).deletedCount,
+  count: (call, command) => {
     const { filter, limit } = command;
     const collection = call.collectionOf(command);
     // Counting by an empty filter would read every document.
     if (limit === undefined && Object.keys(filter).length === 0)
       return collection.estimatedDocumentCount(reading(call));
-    return collection.countDocuments(filter as MongoDocument, { ...reading(call), ...(limit && { limit }) });
+    return collection.countDocuments(filter as MongoFilter, { ...reading(call), ...(limit && { limit }) });
   },
 };
 

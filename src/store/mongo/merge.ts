@@ -9,9 +9,10 @@ import { decode, rawDocument } from './raw-bson.ts';
 const PAGE = 200;
 const PAGE_BYTES = 4 * 1024 * 1024;
 
-const VALIDATION = ['validator', 'validationLevel', 'validationAction'] as const;
+const VALIDATION: readonly string[] = ['validator', 'validationLevel', 'validationAction'];
 
 type Documents = Collection<MongoDocument>;
+type Options = ReadonlyMap<string, unknown>;
 
 /** Of a write to the server. */
 export type WriteOptions = {
@@ -42,29 +43,25 @@ export async function mergeCollection(
 }
 
 /** The options that the collections were made with; those that are not there are left out. */
-async function collectionOptions(database: Db, names: readonly string[]): Promise<Map<string, Map<string, unknown>>> {
+async function collectionOptions(database: Db, names: readonly string[]): Promise<Map<unknown, Options>> {
   const listed = await database.listCollections({ name: { $in: names } }, { raw: true } as object).toArray();
-  return new Map(
-    listed.map((bytes) => {
-      const info = decode(bytes as unknown as Buffer);
-      return [info.get('name') as string, (info.get('options') ?? new Map()) as Map<string, unknown>];
-    }),
-  );
+  const found = listed.map((bytes) => decode(bytes as unknown as Buffer));
+  return new Map(found.map((info) => [info.get('name'), (info.get('options') ?? new Map()) as Options]));
 }
 
 /** Makes `to` as `from` was made when it is missing, and gives it `from`'s validator when it has none. */
 async function bringRules(
   database: Db,
-  source: Map<string, unknown>,
+  source: Options,
   to: string,
-  target: Map<string, unknown> | undefined,
+  target: Options | undefined,
   options: WriteOptions,
 ): Promise<void> {
   try {
     if (target === undefined) {
       await database.command({ create: to, ...Object.fromEntries(source), ...options });
     } else if (source.has('validator') && !target.has('validator')) {
-      const rules = [...source].filter(([name]) => (VALIDATION as readonly string[]).includes(name));
+      const rules = [...source].filter(([name]) => VALIDATION.includes(name));
       await database.command({ collMod: to, ...Object.fromEntries(rules), ...options });
     }
   } catch (error) {
@@ -128,22 +125,18 @@ class DocumentMerge {
     if (page.length === 0) return 0;
     const there = await this.#bytesInTarget(page);
     const absent = page.filter(({ key }) => !there.has(key));
-    return unequal(page, there) - absent.length + (await this.#insert(absent));
-  }
-
-  /** Where the server refuses several together, each half is tried by itself: one document does not keep others out. */
-  async #insert(absent: readonly RawDocument[]): Promise<number> {
-    if (absent.length === 0) return 0;
+    if (absent.length === 0) return unequal(page, there);
     try {
       await this.#mergeOnServer(absent);
     } catch (error) {
       if (!isRefusal(error)) throw error;
-      if (absent.length > 1) {
-        const half = Math.ceil(absent.length / 2);
-        return (await this.#merge(absent.slice(0, half))) + (await this.#merge(absent.slice(half)));
+      if (page.length > 1) {
+        // Each half is tried by itself: one document does not keep others out.
+        const half = Math.ceil(page.length / 2);
+        return (await this.#merge(page.slice(0, half))) + (await this.#merge(page.slice(half)));
       }
     }
-    return unequal(absent, await this.#bytesInTarget(absent));
+    return unequal(page, await this.#bytesInTarget(page));
   }
 
   /**
@@ -152,7 +145,7 @@ class DocumentMerge {
    */
   async #mergeOnServer(documents: readonly RawDocument[]): Promise<void> {
     const pipeline = [
-      { $match: { _id: { $in: documents.map(({ id }) => id) } } },
+      { $match: idsOf(documents) },
       { $merge: { into: this.#to.collectionName, on: '_id', whenMatched: 'fail', whenNotMatched: 'insert' } },
     ];
     const options = { ...this.#options, ...(this.#bypassValidation && { bypassDocumentValidation: true }) };
@@ -166,17 +159,13 @@ class DocumentMerge {
   }
 
   async #bytesInTarget(documents: readonly RawDocument[]): Promise<Map<string, Buffer>> {
-    const filter = { _id: { $in: documents.map(({ id }) => id) } } as MongoDocument;
     const { maxTimeMS } = this.#options;
-    const found = await this.#to.find(filter, { raw: true, batchSize: PAGE, maxTimeMS }).toArray();
-    return new Map(
-      found.map((bytes) => {
-        const document = rawDocument(bytes as unknown as Buffer);
-        return [document.key, document.bytes];
-      }),
-    );
+    const found = await this.#to.find(idsOf(documents), { raw: true, batchSize: PAGE, maxTimeMS }).toArray();
+    return new Map(found.map((bytes) => rawDocument(bytes as unknown as Buffer)).map(({ key, bytes }) => [key, bytes]));
   }
 }
+
+const idsOf = (documents: readonly RawDocument[]): MongoDocument => ({ _id: { $in: documents.map(({ id }) => id) } });
 
 const unequal = (documents: readonly RawDocument[], there: ReadonlyMap<string, Buffer>): number =>
   documents.filter(({ key, bytes }) => !there.get(key)?.equals(bytes)).length;
