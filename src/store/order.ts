@@ -25,43 +25,11 @@ export function compareStrings(a: string, b: string): number {
   return a.length - b.length;
 }
 
-/** BSON's order over any two values. */
+/** BSON's order of scalars. Lists and objects are equal among themselves: the port does not sort by them. */
 export function compareValues(a: Value | undefined, b: Value | undefined): number {
   const rank = rankOf(a);
   if (rank !== rankOf(b)) return rank - rankOf(b);
-  switch (rank) {
-    case RANK.null:
-      return 0;
-    case RANK.string:
-      return compareStrings(a as string, b as string);
-    case RANK.array:
-      return compareLists(a as readonly Value[], b as readonly Value[]);
-    case RANK.object:
-      return compareObjects(a as Fields, b as Fields);
-    default:
-      return Number(a) - Number(b);
-  }
-}
-
-type Fields = { readonly [field: string]: Value };
-
-function compareLists(a: readonly Value[], b: readonly Value[]): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const order = compareValues(a[i], b[i]);
-    if (order !== 0) return order;
-  }
-  return a.length - b.length;
-}
-
-function compareObjects(a: Fields, b: Fields): number {
-  const left = Object.entries(a);
-  const right = Object.entries(b);
-  for (const [i, [field, value]] of left.entries()) {
-    const other = right[i];
-    if (other === undefined) return 1;
-    const order = rankOf(value) - rankOf(other[1]) || compareStrings(field, other[0]) || compareValues(value, other[1]);
-    if (order !== 0) return order;
-  }
-  return left.length - right.length;
+  if (rank === RANK.string) return compareStrings(a as string, b as string);
+  const isNumeric = rank === RANK.number || rank === RANK.boolean || rank === RANK.date;
+  return isNumeric ? Number(a) - Number(b) : 0;
 }

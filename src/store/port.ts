@@ -39,7 +39,10 @@ export type Update = {
   readonly $setOnInsert?: { readonly [path: string]: Value };
 };
 
-/** Fields in order of weight; 1 ascending, -1 descending, in BSON's order of types and strings by code point. */
+/**
+ * Fields that hold scalars, in order of weight; 1 ascending, -1 descending, in BSON's order of types, and strings by
+ * code point.
+ */
 export type Sort = { readonly [field: string]: 1 | -1 };
 
 /** Top-level fields to return; `_id` always comes along. */

@@ -1,6 +1,7 @@
 import type { CollectionEntry, Index } from '../port.ts';
 import { StoreError } from '../port.ts';
-import type { Bound, SqliteDriver } from './driver.ts';
+import type { SqliteDriver } from './driver.ts';
+import type { Table } from './sql.ts';
 import { indexColumns, nonScalarSql, quoted } from './sql.ts';
 
 const CATALOGUE = 'tenantry_collections';
@@ -12,19 +13,6 @@ const PURGE_ROWS = 500;
 
 /** Lists of indexes that are kept in their parsed form, by their text. */
 const KEPT_LISTS = 64;
-
-/** A collection that is there, and how a statement reaches its documents. */
-export type Table = {
-  readonly id: number;
-  /** The table's name, quoted. */
-  readonly name: string;
-  /** What a WHERE clause begins with, and its parameters: a shared table has other collections' rows too. */
-  readonly scope: string;
-  readonly scopeParams: readonly Bound[];
-  readonly indexes: readonly Index[];
-  /** The fields of its indexes: each holds a scalar in every document. */
-  readonly fields: ReadonlySet<string>;
-};
 
 type IndexList = Pick<Table, 'indexes' | 'fields'>;
 

@@ -16,14 +16,13 @@ import type {
   Results,
   Sort,
   UpdateResult,
-  Value,
 } from '../port.ts';
 import { READS, StoreError } from '../port.ts';
-import type { Table } from './catalogue.ts';
 import { Catalogue } from './catalogue.ts';
 import { byteLength, decode, encode } from './codec.ts';
-import type { SqliteDriver, SqliteRow } from './driver.ts';
+import type { SqliteDriver } from './driver.ts';
 import { matches } from './matcher.ts';
+import type { Table } from './sql.ts';
 import { nonScalarSql, orderOf, predicateOf } from './sql.ts';
 import { applyUpdate, upsertBase } from './update.ts';
 
@@ -57,7 +56,6 @@ export const measureDocument = (document: Document): number => byteLength(encode
 
 type Handlers = { readonly [O in Op]: (command: CommandOf<O>) => Results[O] };
 type Namespace = { readonly database: string; readonly collection: string };
-type Query = { readonly sql: string; readonly params: readonly (string | number | null)[]; readonly exact: boolean };
 
 class SqliteCommands {
   readonly #driver: SqliteDriver;
@@ -154,11 +152,10 @@ class SqliteCommands {
   /** The documents that match; without a sort, in no order. */
   #select(table: Table | undefined, filter: Filter, limit = Number.MAX_SAFE_INTEGER, sort?: Sort): Document[] {
     if (table === undefined) return [];
-    const { sql, params, exact } = query(table, filter, limit, sort);
-    const inOrder = orderOf(sort, table.fields) !== undefined;
+    const { sql, params, exact, inOrder } = query(table, filter, limit, sort);
     const found: Document[] = [];
     for (const row of this.#driver.rows(sql, params)) {
-      const document = documentOf(row);
+      const document = decode(row['document'] as string);
       if (exact || matches(document, filter)) found.push(document);
       if (inOrder && found.length === limit) break;
     }
@@ -169,16 +166,15 @@ class SqliteCommands {
     const { filter, limit = Number.MAX_SAFE_INTEGER } = command;
     const table = this.#find(command);
     if (table === undefined) return 0;
-    const { sql, params, exact } = predicateOf(filter, table);
+    const { where, params, exact } = predicateOf(filter, table);
     if (!exact) return Math.min(limit, this.#select(table, filter).length);
-    const counted = `SELECT count(*) AS n FROM (SELECT 1 FROM ${table.name} WHERE ${table.scope}${sql} LIMIT ?)`;
-    return this.#driver.rows(counted, [...table.scopeParams, ...params, limit])[0]?.['n'] as number;
+    const counted = `SELECT count(*) AS n FROM (SELECT 1 FROM ${table.name} WHERE ${where} LIMIT ?)`;
+    return this.#driver.rows(counted, [...params, limit])[0]?.['n'] as number;
   }
 
   #insert(table: Table, document: Document): void {
-    const [columns, values] = table.scope === '' ? ['', ''] : ['collection, ', '?, '];
-    const sql = `INSERT INTO ${table.name} (${columns}_id, document) VALUES (${values}?, ?)`;
-    this.#driver.run(sql, [...table.scopeParams, document._id, this.#textOf(table, document)]);
+    const values = [...table.scopeParams, document._id, this.#textOf(table, document)];
+    this.#driver.run(`INSERT INTO ${table.name} VALUES (${values.map(() => '?').join(', ')})`, values);
   }
 
   #update(command: CommandOf<'updateOne'> | CommandOf<'findOneAndUpdate'>): {
@@ -208,16 +204,11 @@ class SqliteCommands {
     const { filter } = command;
     const table = this.#find(command);
     if (table === undefined) return 0;
-    const { name, scope, scopeParams } = table;
-    const { sql, params, exact } = predicateOf(filter, table);
-    if (exact && limit === undefined) {
-      return this.#driver.run(`DELETE FROM ${name} WHERE ${scope}${sql}`, [...scopeParams, ...params]);
-    }
+    const { where, params, exact } = predicateOf(filter, table);
+    if (exact && limit === undefined) return this.#driver.run(`DELETE FROM ${table.name} WHERE ${where}`, params);
     const ids = this.#select(table, filter, limit).map(({ _id }) => _id);
-    return this.#driver.run(`DELETE FROM ${name} WHERE ${scope}_id IN (SELECT value FROM json_each(?))`, [
-      ...scopeParams,
-      JSON.stringify(ids),
-    ]);
+    const byIds = `DELETE FROM ${table.name} WHERE ${table.scope}_id IN (SELECT value FROM json_each(?))`;
+    return this.#driver.run(byIds, [...table.scopeParams, JSON.stringify(ids)]);
   }
 
   #merge(command: CommandOf<'mergeCollection'>): MergeResult {
@@ -233,18 +224,18 @@ class SqliteCommands {
         to = this.#catalogue.findOrCreate(command.database, command.to);
       }
     }
-    const [columns, values] = to.scope === '' ? ['', ''] : ['collection, ', '?, '];
+    const row = [...to.scopeParams.map(() => '?'), '_id', 'document'].join(', ');
     this.#driver.run(
-      `INSERT OR IGNORE INTO ${to.name} (${columns}_id, document) SELECT ${values}_id, document FROM ${from.name}` +
+      `INSERT OR IGNORE INTO ${to.name} SELECT ${row} FROM ${from.name}` +
         ` WHERE ${from.scope}NOT ${nonScalarSql([...to.fields])}`,
       [...to.scopeParams, ...from.scopeParams],
     );
-    const [row] = this.#driver.rows(
+    const [counted] = this.#driver.rows(
       `SELECT count(*) AS n FROM (SELECT _id AS id, document AS text FROM ${from.name} WHERE ${from.scope}1)` +
         ` WHERE NOT EXISTS (SELECT 1 FROM ${to.name} WHERE ${to.scope}_id = id AND document = text)`,
       [...from.scopeParams, ...to.scopeParams],
     );
-    return { left: row?.['n'] as number };
+    return { left: counted?.['n'] as number };
   }
 
   /** The text to store for a document, once it is known to be one that the table takes. */
@@ -265,37 +256,25 @@ class SqliteCommands {
   }
 }
 
-const documentOf = (row: SqliteRow): Document => decode(row['document'] as string);
-
 /** Looks for at least what matches, in order where SQL has the sort's order. Without `exact`, for more than that. */
-function query(table: Table, filter: Filter, limit: number, sort: Sort | undefined): Query {
-  const { sql, params, exact } = predicateOf(filter, table);
+function query(table: Table, filter: Filter, limit: number, sort: Sort | undefined) {
+  const { where, params, exact } = predicateOf(filter, table);
   const order = orderOf(sort, table.fields);
-  const limited = exact && order !== undefined;
-  return {
-    sql: `SELECT document FROM ${table.name} WHERE ${table.scope}${sql}${order ?? ''}${limited ? ' LIMIT ?' : ''}`,
-    params: [...table.scopeParams, ...params, ...(limited ? [limit] : [])],
-    exact,
-  };
+  const inOrder = order !== undefined;
+  const selected = `SELECT document FROM ${table.name} WHERE ${where}${order ?? ''}`;
+  if (!exact || !inOrder) return { sql: selected, params, exact, inOrder };
+  return { sql: `${selected} LIMIT ?`, params: [...params, limit], exact, inOrder };
 }
 
 function bySort(sort: Sort): (a: Document, b: Document) => number {
   const terms = Object.entries(sort);
   return (a, b) => {
     for (const [field, direction] of terms) {
-      const order = compareValues(sortKey(a[field], direction), sortKey(b[field], direction));
+      const order = compareValues(a[field], b[field]);
       if (order !== 0) return order * direction;
     }
     return 0;
   };
-}
-
-/** A list sorts by its least element ascending, by its greatest descending; an empty one before everything. */
-function sortKey(value: Value | undefined, direction: 1 | -1): Value | undefined {
-  if (!Array.isArray(value)) return value;
-  const [first, ...others] = value as readonly Value[];
-  if (first === undefined) return undefined;
-  return others.reduce((best, one) => (compareValues(one, best) * direction < 0 ? one : best), first);
 }
 
 function project(document: Document, projection: Projection | undefined): Document {

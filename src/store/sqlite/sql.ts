@@ -5,8 +5,21 @@ import type { Bound } from './driver.ts';
 import type { Comparison } from './matcher.ts';
 import { comparisonsOf } from './matcher.ts';
 
-/** A part of a WHERE clause: a superset of what matches, and, where `exact`, nothing more. */
-export type Predicate = { readonly sql: string; readonly params: readonly Bound[]; readonly exact: boolean };
+/** A collection that is there, and how a statement reaches its documents. */
+export type Table = {
+  readonly id: number;
+  /** The table's name, quoted. */
+  readonly name: string;
+  /** What a WHERE clause begins with, and its parameters: a shared table has other collections' rows too. */
+  readonly scope: string;
+  readonly scopeParams: readonly Bound[];
+  readonly indexes: readonly Index[];
+  /** The fields of its indexes: each holds a scalar in every document. */
+  readonly fields: ReadonlySet<string>;
+};
+
+/** A WHERE clause that finds all that matches, and, where `exact`, nothing more. */
+export type Predicate = { readonly where: string; readonly params: readonly Bound[]; readonly exact: boolean };
 
 export const quoted = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;
 
@@ -41,11 +54,8 @@ export function orderOf(sort: Sort | undefined, indexed: ReadonlySet<string>): s
 export const nonScalarSql = (fields: readonly string[]): string =>
   `(${['0', ...fields.map((field) => `coalesce(json_type(document,'$."${field}"'),'') IN ('array','object') AND json_type(document,'$."${field}"."${DATE_FIELD}"') IS NULL`)].join(' OR ')})`;
 
-/** A table's indexes, and their fields. */
-type Indexed = { readonly indexes: readonly Index[]; readonly fields: ReadonlySet<string> };
-
 /** What of a filter SQL can decide: comparisons of `_id` and of indexed fields. */
-export function predicateOf(filter: Filter, { indexes, fields }: Indexed): Predicate {
+export function predicateOf(filter: Filter, { scope, scopeParams, indexes, fields }: Table): Predicate {
   const comparisons = comparisonsOf(filter);
   const terms = comparisons
     .filter(({ path }) => path === '_id' || fields.has(path))
@@ -55,8 +65,8 @@ export function predicateOf(filter: Filter, { indexes, fields }: Indexed): Predi
   // A plus keeps SQLite from searching by a term (sqlite.org/optoverview.html, 8.1.2).
   const sql = terms.flatMap(({ path, tests }) => tests.map((test) => (searched.includes(path) ? test : `+${test}`)));
   return {
-    sql: ['1', ...sql].join(' AND '),
-    params: terms.flatMap(({ params }) => params),
+    where: [`${scope}1`, ...sql].join(' AND '),
+    params: [...scopeParams, ...terms.flatMap(({ params }) => params)],
     exact: terms.length === comparisons.length,
   };
 }
