@@ -1,0 +1,189 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { Context } from '../../src/domain/context.ts';
+import { deleteOrganization } from '../../src/domain/organization/delete.ts';
+import { getErasure } from '../../src/domain/organization/erasure.ts';
+import type { OrganizationDocument } from '../../src/domain/organization/schema.ts';
+import { updateOrganization } from '../../src/domain/organization/update.ts';
+import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
+import type { Services } from '../../src/services.ts';
+import type { CommandOf, Executor, Op } from '../../src/store/port.ts';
+import { StoreError } from '../../src/store/port.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
+import { createInstance, ownerOf, virtualTime } from '../support/instance.ts';
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+
+let executor: Executor;
+let time: ReturnType<typeof virtualTime>;
+let logged: string[];
+let services: Services;
+let context: Context;
+
+/** One that can be told to fail a call, over the same store and time. */
+const instance = (env: Record<string, string> = {}, over: Executor = executor): Services =>
+  createInstance(over, env, { time, log: (_, event) => void logged.push(event) });
+
+beforeEach(async () => {
+  executor = createSqliteExecutor(openSqliteFile(':memory:'));
+  time = virtualTime();
+  logged = [];
+  services = instance();
+  await services.prepare();
+  context = services.context;
+});
+
+/** Rounds until nothing is due at this moment. */
+async function settle(ms: number): Promise<void> {
+  time.advance(ms);
+  for (let round = 0; round < 6; round++) await services.reconcile();
+}
+
+const tenants = () => context.tenants(context.settings.placement);
+
+const names = async (): Promise<string[]> => (await tenants().listCollections()).map(({ name }) => name);
+
+async function rename(owner: Awaited<ReturnType<typeof ownerOf>>, new_organization_name: string) {
+  await updateOrganization(context, { principal: owner, new_organization_name });
+}
+
+test('a collection that nobody claimed is left alone, whatever it is called', async () => {
+  const foreign = ['late_fees', 'trash_talk', 'copy_of_everything', 'tenantry_late_1', 'org_nobody'];
+  for (const name of foreign) await tenants().collection(name).insertOne({ _id: 'one' });
+  await ownerOf(context, 'Nobody');
+  await settle(MINUTE_MS);
+  await settle(30 * DAY_MS);
+  expect(await names()).toEqual(expect.arrayContaining(foreign));
+  expect(await tenants().collection('org_nobody').count({})).toBe(1);
+});
+
+test('a tenants’ database belongs to one deployment', async () => {
+  const own = { TENANTS_DB: 'tenants', MASTER_DB: 'one' };
+  await instance(own).prepare();
+  await instance(own).prepare();
+  await expect(instance({ ...own, MASTER_DB: 'another' }).prepare()).rejects.toThrow(/TENANTS_DB/);
+});
+
+test('an instance with another secret does not start; one with the old secret listed beside its own does', async () => {
+  const [other, old] = ['another secret of at least 32 bytes', 'for tests only: 32 bytes and more of it'];
+  await expect(instance({ AUDIT_SECRET: other }).prepare()).rejects.toThrow(/AUDIT_SECRET/);
+  await instance({ AUDIT_SECRET: `${other},${old}` }).prepare();
+  // From now on the new one seals: an instance that knows the old one alone is late.
+  await expect(instance().prepare()).rejects.toThrow(/AUDIT_SECRET/);
+});
+
+test('an instance finds the deployment by two reads', async () => {
+  const calls: string[] = [];
+  const counting: Executor = {
+    ...executor,
+    execute: <O extends Op>(command: CommandOf<O>) => {
+      calls.push(command.op);
+      return executor.execute<O>(command);
+    },
+  };
+  await instance({}, counting).prepare();
+  expect(calls).toEqual(['find', 'find']);
+});
+
+test('of an organization whose document is missing nothing is removed, and the log says so', async () => {
+  const owner = await ownerOf(context, 'Restored');
+  const [id, collection] = [owner.organization._id, owner.organization.placement.collection];
+  await tenants().collection(collection).insertOne({ _id: 'kept' });
+  await rename(owner, 'Restored again');
+  const [document] = (await context.master.organizations.find({ _id: id })) as [OrganizationDocument];
+  await context.master.organizations.deleteOne({ _id: id });
+  await tenants().collection(collection).insertOne({ _id: 'late' });
+  await settle(DAY_MS);
+  await settle(30 * DAY_MS);
+  expect(logged).toContain('late_writes.organization_missing');
+  expect(await context.master.admins.count({ organization_id: id })).toBe(1);
+  expect(await tenants().collection(document.placement.collection).count({})).toBe(1);
+  // When it is back, what waited is done.
+  await context.master.organizations.insertOne(document);
+  await settle(30 * DAY_MS);
+  expect(await tenants().collection(document.placement.collection).count({})).toBe(2);
+});
+
+test('a missing organization keeps its name', async () => {
+  const owner = await ownerOf(context, 'Away');
+  await context.master.organizations.deleteOne({ _id: owner.organization._id });
+  await expect(ownerOf(context, 'Away')).rejects.toMatchObject({ code: 'organization_name_taken' });
+});
+
+describe('an item that fails', () => {
+  test('is put off, and the others are done', async () => {
+    const [bad, good] = [await ownerOf(context, 'Bad'), await ownerOf(context, 'Good')];
+    const [old, other] = [bad.organization.placement.collection, good.organization.placement.collection];
+    await rename(bad, 'Bad again');
+    await rename(good, 'Good again');
+    await tenants().collection(old).insertOne({ _id: 'late' });
+    await tenants().collection(other).insertOne({ _id: 'late' });
+    const refusing: Executor = {
+      ...executor,
+      execute: async <O extends Op>(command: CommandOf<O>) => {
+        const refused =
+          command.op === 'mergeCollection' && (command as CommandOf<'mergeCollection'>).to === 'org_bad_again';
+        if (refused) throw new StoreError('InvalidArgument', 'A rule of the collection refuses it.');
+        return executor.execute<O>(command);
+      },
+    };
+    const failing = instance({}, refusing);
+    time.advance(MINUTE_MS);
+    await failing.reconcile();
+    expect(logged).toContain('late_writes.failed');
+    expect(await tenants().collection('org_good_again').count({})).toBe(1);
+    await settle(DAY_MS);
+    expect(await tenants().collection('org_bad_again').count({})).toBe(1);
+  });
+});
+
+describe('a delete', () => {
+  test('counts no document of the tenant', async () => {
+    const owner = await ownerOf(context, 'Large');
+    const { collection } = owner.organization.placement;
+    await tenants().collection(collection).insertOne({ _id: 'one' });
+    const uncountable: Executor = {
+      ...executor,
+      execute: async <O extends Op>(command: CommandOf<O>) => {
+        const { op, collection: of } = command as CommandOf<'count'>;
+        if (op === 'count' && of === collection) throw new StoreError('Unavailable', 'It takes too long.');
+        return executor.execute<O>(command);
+      },
+    };
+    const { organization } = owner;
+    const input = { principal: owner, organization_name: organization.name };
+    await deleteOrganization(instance({}, uncountable).context, input);
+    const receipt = await getErasure(context, { organization_id: organization._id });
+    expect(receipt.remaining).toEqual({ collections: 0, admins: 0, sessions: 0, names: 0, mails: 0 });
+    expect(await names()).not.toContain(collection);
+  });
+
+  test('leaves a stub without anything personal, which repeats the erasure', async () => {
+    const owner = await ownerOf(context, 'Gone');
+    const { _id } = owner.organization;
+    await deleteOrganization(context, { principal: owner, organization_name: 'Gone' });
+    const stub = await context.master.organizations.findOne({ _id });
+    expect(stub).toMatchObject({ status: 'erased', name: '', key: '', slug: '', address_key: null, operation: null });
+    // What an instance adds that was paused while it worked on the organization.
+    await context.master.admins.insertOne(owner.admin);
+    await settle(MINUTE_MS);
+    expect(await context.master.admins.count({ organization_id: _id })).toBe(0);
+  });
+});
+
+test('a late write to a name that was left is merged within a minute, and looks never end', async () => {
+  const owner = await ownerOf(context, 'Left');
+  const { collection } = owner.organization.placement;
+  await rename(owner, 'Moved');
+  await tenants().collection(collection).insertOne({ _id: 'at once' });
+  for (let seconds = 0; seconds < 60; seconds += 15) {
+    time.advance(15_000);
+    await services.reconcile();
+  }
+  expect(await tenants().collection('org_moved').count({})).toBe(1);
+  await settle(300 * DAY_MS);
+  await tenants().collection(collection).insertOne({ _id: 'a year later' });
+  await settle(8 * DAY_MS);
+  expect(await tenants().collection('org_moved').count({})).toBe(2);
+  expect(await names()).not.toContain(collection);
+});
