@@ -66,9 +66,10 @@ export async function resumeRename(context: Context, begun: OrganizationDocument
     const next: OrganizationDocument | undefined = await STEPS[operation.step](context, organization, operation);
     organization = next ?? (await context.master.organizations.findOne({ _id: begun._id }));
   }
-  // Another instance ended it. What others did to it since hides whether it was committed.
-  if (organization?.named_by === begun.operation?.id || organization?.changed_by === begun.operation?.id) {
-    return organization as OrganizationDocument;
+  // Another instance ended it. What others did to it since hides whether it was committed, or what to answer.
+  const id = begun.operation?.id;
+  if (organization?.status === 'active' && (organization.named_by === id || organization.changed_by === id)) {
+    return organization;
   }
   throw outcomeUnknown();
 }
