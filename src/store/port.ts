@@ -60,6 +60,12 @@ export type Index = {
 /** Documents one `find` returns at most, and names one `listCollections` takes at most. */
 export const BATCH_LIMIT = 1000;
 
+export type FindOptions = {
+  readonly limit?: number;
+  readonly sort?: Sort | undefined;
+  readonly projection?: Projection | undefined;
+};
+
 /** A collection that is there. */
 export type CollectionEntry = {
   readonly name: string;
@@ -79,16 +85,10 @@ export type Operation =
   | ({ readonly op: 'renameCollection'; readonly to: string } & In)
   | ({ readonly op: 'mergeCollection'; readonly to: string } & In)
   | ({ readonly op: 'dropCollection' } & In)
-  | { readonly op: 'listCollections'; readonly database: string; readonly names?: readonly string[] }
+  | { readonly op: 'listCollections'; readonly database: string; readonly names?: readonly string[] | undefined }
   | { readonly op: 'dropDatabase'; readonly database: string }
   | ({ readonly op: 'insertOne'; readonly document: Document } & In)
-  | ({
-      readonly op: 'find';
-      readonly filter: Filter;
-      readonly limit: number;
-      readonly sort?: Sort;
-      readonly projection?: Projection;
-    } & In)
+  | ({ readonly op: 'find'; readonly filter: Filter } & FindOptions & { readonly limit: number } & In)
   | ({ readonly op: 'updateOne'; readonly filter: Filter; readonly update: Update; readonly upsert: boolean } & In)
   | ({
       readonly op: 'findOneAndUpdate';
@@ -99,7 +99,7 @@ export type Operation =
   | ({ readonly op: 'replaceOne'; readonly filter: Filter; readonly document: Document } & In)
   | ({ readonly op: 'deleteOne'; readonly filter: Filter } & In)
   | ({ readonly op: 'deleteMany'; readonly filter: Filter } & In)
-  | ({ readonly op: 'count'; readonly filter: Filter; readonly limit?: number } & In);
+  | ({ readonly op: 'count'; readonly filter: Filter; readonly limit?: number | undefined } & In);
 
 /** An operation, and how long it may take, in milliseconds; left out: as long as the adapter lets any. */
 export type Command = Operation & { readonly timeoutMs?: number };

@@ -4,13 +4,12 @@ import type {
   Document,
   Executor,
   Filter,
+  FindOptions,
   Index,
   MergeResult,
   Op,
   Operation,
-  Projection,
   Results,
-  Sort,
   Update,
   UpdateResult,
 } from './port.ts';
@@ -31,12 +30,6 @@ import {
 export type TimeLeft = () => number | undefined;
 
 type Run = <O extends Op>(operation: Extract<Operation, { op: O }>) => Promise<Results[O]>;
-
-export type FindOptions = {
-  readonly limit?: number;
-  readonly sort?: Sort | undefined;
-  readonly projection?: Projection | undefined;
-};
 
 /**
  * A store of documents: the port's typed face, the same over every adapter. Every method may throw a StoreError. What
@@ -135,10 +128,9 @@ export class Database {
 
   /** The collections that are there, in order of names: all, or those of up to 1000 names. */
   async listCollections(names?: readonly string[]): Promise<CollectionEntry[]> {
-    if (names === undefined) return this.#run({ op: 'listCollections', database: this.name });
-    if (names.length === 0) return [];
-    checkLimit(names.length);
-    names.forEach(checkCollectionName);
+    if (names?.length === 0) return [];
+    checkLimit(names?.length ?? 1);
+    names?.forEach(checkCollectionName);
     return this.#run({ op: 'listCollections', database: this.name, names });
   }
 
@@ -175,15 +167,7 @@ export class Collection<T extends Document = Document> {
     checkLimit(limit);
     checkSort(sort);
     checkProjection(projection);
-    const found = await this.#run({
-      op: 'find',
-      ...this.#in,
-      filter,
-      limit,
-      ...(sort && { sort }),
-      ...(projection && { projection }),
-    });
-    return found as T[];
+    return (await this.#run({ op: 'find', ...this.#in, filter, limit, sort, projection })) as T[];
   }
 
   /** An upsert's filter has an `_id` by equality. @throws DuplicateKey, DocumentTooLarge */
@@ -229,7 +213,7 @@ export class Collection<T extends Document = Document> {
   /** With an empty filter and no limit: an estimate, which costs the same however many documents there are. */
   async count(filter: Filter, { limit }: { limit?: number } = {}): Promise<number> {
     checkFilter(filter);
-    return this.#run({ op: 'count', ...this.#in, filter, ...(limit !== undefined && { limit }) });
+    return this.#run({ op: 'count', ...this.#in, filter, limit });
   }
 }
 

@@ -142,7 +142,10 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
   },
   createCollection: async (call, command) => {
     const made = await createCollection(call, command);
-    await ensureIndexes(call, command);
+    const { database, collection, indexes } = command;
+    // As a plain command: the driver's createIndexes does not pass the time limit on.
+    const createIndexes = { createIndexes: collection, indexes, ...writing(call) };
+    if (indexes.length > 0) await call.client.db(database).command(createIndexes);
     return made;
   },
   renameCollection: async (call, { database, collection, to }) => {
@@ -234,13 +237,4 @@ async function createCollection(call: Call, { database, collection }: Namespace)
     if (isCode(error, MONGO_CODE.namespaceExists)) return false;
     throw error;
   }
-}
-
-/** As a plain command: the driver's createIndexes does not pass the time limit on. */
-async function ensureIndexes(
-  call: Call,
-  { database, collection, indexes }: CommandOf<'createCollection'>,
-): Promise<void> {
-  if (indexes.length === 0) return;
-  await call.client.db(database).command({ createIndexes: collection, indexes, ...writing(call) });
 }

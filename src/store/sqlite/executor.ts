@@ -47,10 +47,6 @@ export function createSqliteExecutor(driver: SqliteDriver): Executor {
   };
 }
 
-/** How SQLite would look for these documents, a line a step (EXPLAIN QUERY PLAN). */
-export const explainFind = (driver: SqliteDriver, command: CommandOf<'find'>): string[] =>
-  new SqliteCommands(driver).explain(command);
-
 /** What a document takes in this store: the bytes of its JSON. */
 export const measureDocument = (document: Document): number => byteLength(encode(document));
 
@@ -74,13 +70,6 @@ class SqliteCommands {
       this.#catalogue.purge();
       return result;
     });
-  }
-
-  explain({ filter, limit, sort, ...namespace }: CommandOf<'find'>): string[] {
-    const table = this.#find(namespace);
-    if (table === undefined) return [];
-    const { sql, params } = query(table, filter, limit, sort);
-    return this.#driver.rows(`EXPLAIN QUERY PLAN ${sql}`, params).map((row) => row['detail'] as string);
   }
 
   readonly #handlers: Handlers = {
@@ -152,9 +141,14 @@ class SqliteCommands {
   /** The documents that match; without a sort, in no order. */
   #select(table: Table | undefined, filter: Filter, limit = Number.MAX_SAFE_INTEGER, sort?: Sort): Document[] {
     if (table === undefined) return [];
-    const { sql, params, exact, inOrder } = query(table, filter, limit, sort);
+    const { where, params, exact } = predicateOf(filter, table);
+    const order = orderOf(sort, table.fields);
+    const inOrder = order !== undefined;
+    const selected = `SELECT document FROM ${table.name} WHERE ${where}${order ?? ''}`;
+    const limited = exact && inOrder;
+    const rows = this.#driver.rows(limited ? `${selected} LIMIT ?` : selected, limited ? [...params, limit] : params);
     const found: Document[] = [];
-    for (const row of this.#driver.rows(sql, params)) {
+    for (const row of rows) {
       const document = decode(row['document'] as string);
       if (exact || matches(document, filter)) found.push(document);
       if (inOrder && found.length === limit) break;
@@ -254,16 +248,6 @@ class SqliteCommands {
     }
     return text;
   }
-}
-
-/** Looks for at least what matches, in order where SQL has the sort's order. Without `exact`, for more than that. */
-function query(table: Table, filter: Filter, limit: number, sort: Sort | undefined) {
-  const { where, params, exact } = predicateOf(filter, table);
-  const order = orderOf(sort, table.fields);
-  const inOrder = order !== undefined;
-  const selected = `SELECT document FROM ${table.name} WHERE ${where}${order ?? ''}`;
-  if (!exact || !inOrder) return { sql: selected, params, exact, inOrder };
-  return { sql: `${selected} LIMIT ?`, params: [...params, limit], exact, inOrder };
 }
 
 function bySort(sort: Sort): (a: Document, b: Document) => number {
