@@ -1,19 +1,15 @@
 import ipaddr from 'ipaddr.js';
 import * as z from 'zod';
 import type { KeyAlgorithm } from './platform/key-ring.ts';
-import { HOW_TO_MAKE, KEY_ALGORITHMS } from './platform/key-ring.ts';
+import { howToMake, KEY_ALGORITHMS, MIN_SECRET_BYTES } from './platform/key-ring.ts';
 import { FILE_REFERENCE } from './platform/secrets.ts';
 import { checkMongoUri } from './store/mongo/uri.ts';
 
 /** The environment as every runtime can give it: names to text. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-const MIN_SECRET_BYTES = 32;
 const DAY_SECONDS = 24 * 60 * 60;
-const DAY_MS = DAY_SECONDS * 1000;
 const MAX_LIMIT = 1_000_000;
-
-const SECRET_ADVICE = 'Make one with: openssl rand -base64 48';
 
 const text = z.string().trim().min(1);
 const databaseName = text.regex(/^[A-Za-z0-9_-]{1,63}$/, 'must be 1 to 63 letters, digits, "_" or "-"');
@@ -36,13 +32,13 @@ const mongoUri = text.superRefine((uri, context) => {
 const isSecret = (secret: string): boolean => new TextEncoder().encode(secret).byteLength >= MIN_SECRET_BYTES;
 const secret = text.refine(
   (value) => value.startsWith(FILE_REFERENCE) || isSecret(value),
-  `must have at least ${MIN_SECRET_BYTES} bytes. ${SECRET_ADVICE}`,
+  `must have at least ${MIN_SECRET_BYTES} bytes. ${howToMake('HS256')}`,
 );
 const secretList = text
   .transform((list) => list.split(',').map((value) => value.trim()))
   .refine(
     (secrets) => secrets.every(isSecret),
-    `must have at least ${MIN_SECRET_BYTES} bytes in each of its secrets (comma-separated, the current one first). ${SECRET_ADVICE}`,
+    `must have at least ${MIN_SECRET_BYTES} bytes in each of its secrets (comma-separated, the current one first). ${howToMake('HS256')}`,
   );
 
 /** `count/seconds`, or `off` for null. */
@@ -83,24 +79,33 @@ const sender = text
     return { name, address: address ?? from };
   });
 
+/** A variable as it is documented. */
+type Documentation = {
+  /** The default value, or what holds when the variable is left out. */
+  readonly default: string;
+  /** Whether `default` is a value that the variable could be set to. */
+  readonly isValue: boolean;
+  readonly description: string;
+};
+
+const documentation = z.registry<Documentation>();
+
 /** A variable with a default value. */
-const variable = <T extends z.ZodType<unknown, string>>(schema: T, value: string, description: string) => ({
-  schema: schema.prefault(value as never),
-  default: value,
-  isValue: true,
-  description,
-});
+const variable = <T extends z.ZodType<unknown, string>>(schema: T, value: string, description: string) => {
+  const prefaulted = schema.prefault(value as never);
+  documentation.add(prefaulted, { default: value, isValue: true, description });
+  return prefaulted;
+};
 
 /** A variable without one: `instead` says what holds when it is left out. */
-const optional = <T extends z.ZodType<unknown, string>>(schema: T, instead: string, description: string) => ({
-  schema: schema.optional(),
-  default: instead,
-  isValue: false,
-  description,
-});
+const optional = <T extends z.ZodType<unknown, string>>(schema: T, instead: string, description: string) => {
+  const made = schema.optional();
+  documentation.add(made, { default: instead, isValue: false, description });
+  return made;
+};
 
 /** Every variable of the service. --help, README.md's table and .dev.vars.example say the same: see entry/variables.ts. */
-const VARIABLES = {
+const schema = z.object({
   MONGO_URI: optional(
     mongoUri,
     'the embedded store',
@@ -194,7 +199,7 @@ const VARIABLES = {
   ),
   MAIL_API_TOKEN: optional(text, 'none', 'the key of that API'),
   PUBLIC_URL: optional(
-    url('https:', 'http:'),
+    url('https:', 'http:').transform((address) => address.replace(/\/+$/, '')),
     'mails say which call to make',
     'the address of the front end that links in mails lead to',
   ),
@@ -203,34 +208,19 @@ const VARIABLES = {
     'false',
     'true: an admin whose email is not verified may change nothing but the own account',
   ),
-};
-
-type Name = keyof typeof VARIABLES;
-type Shape = { [N in Name]: (typeof VARIABLES)[N]['schema'] };
-
-const NAMES = Object.keys(VARIABLES) as Name[];
-
-const schema = z.object(Object.fromEntries(NAMES.map((name) => [name, VARIABLES[name].schema])) as Shape);
-
-/** A variable as it is documented. */
-export type Variable = {
-  readonly name: string;
-  /** The default value, or what holds when the variable is left out. */
-  readonly default: string;
-  /** Whether `default` is a value that the variable could be set to. */
-  readonly isValue: boolean;
-  readonly description: string;
-};
-
-/** Every variable, in the order in which they are documented. */
-export const variableTable = (): Variable[] =>
-  NAMES.map((name) => {
-    const { schema: _, ...documented } = VARIABLES[name];
-    return { name, ...documented };
-  });
+});
 
 /** The service's configuration: parsed once, handed in, never read from the environment again. */
-export type Config = ReturnType<typeof configOf>;
+export type Config = z.output<typeof schema>;
+
+type Given = Readonly<Partial<Record<keyof Config, string>>>;
+
+/** Every variable, in the order in which they are documented. */
+export const variableTable = (): (Documentation & { readonly name: string })[] =>
+  Object.entries(schema.shape).flatMap(([name, variable]) => {
+    const documented = documentation.get(variable);
+    return documented === undefined ? [] : [{ name, ...documented }];
+  });
 
 /** An invalid environment: a line a problem, each naming its variable and the fix. Never holds a value. */
 export class ConfigError extends Error {
@@ -248,103 +238,47 @@ export class ConfigError extends Error {
  * @throws {ConfigError} naming every invalid variable at once
  */
 export function parseConfig(environment: Environment): Config {
-  const given: Partial<Record<Name, string>> = {};
-  for (const name of NAMES) {
-    const value = environment[name]?.trim();
-    if (value) given[name] = value;
-  }
+  const names = Object.keys(schema.shape);
+  const given: Given = Object.fromEntries(
+    names.flatMap((name) => {
+      const value = environment[name]?.trim();
+      return value ? [[name, value]] : [];
+    }),
+  );
   const parsed = schema.safeParse(given);
   const invalid = parsed.error?.issues.map((issue) => `${String(issue.path[0])} ${issue.message.replace(/\.$/, '')}.`);
-  const problems = [
-    ...(invalid ?? []),
-    ...secretProblems(given, parsed.data?.JWT_ALGORITHM ?? 'HS256'),
-    ...mailProblems(given),
-  ];
+  const problems = [...(invalid ?? []), ...problemsTogether(given, parsed.data?.JWT_ALGORITHM ?? 'HS256')];
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
-  return configOf(parsed.data);
+  return parsed.data;
 }
 
-const configOf = (variables: z.output<typeof schema>) => ({
-  /** Undefined: the embedded store, in `dataDir`. */
-  mongoUri: variables.MONGO_URI,
-  masterDatabase: variables.MASTER_DB,
-  tenantsDatabase: variables.TENANTS_DB ?? variables.MASTER_DB,
-  dataDir: variables.DATA_DIR,
-  storeTimeoutMs: variables.STORE_TIMEOUT_MS,
-  gatewayObjects: variables.GATEWAY_OBJECTS,
-  host: variables.HOST,
-  port: variables.PORT,
-  trustedProxies: variables.TRUSTED_PROXIES ?? [],
-  jwt: {
-    /** Undefined only with the embedded store: the platform then makes one and stores it beside the data. */
-    secret: variables.JWT_SECRET,
-    /** A JWK Set, or what refers to it; undefined: the secret is the only key. */
-    keys: variables.JWT_KEYS,
-    /** Of the key in `secret`; the keys in `keys` each have their own. */
-    algorithm: variables.JWT_ALGORITHM,
-    issuer: variables.JWT_ISSUER,
-    audience: variables.JWT_AUDIENCE,
-    lifetimeSeconds: variables.JWT_EXP_MINUTES * 60,
-  },
-  sessionSeconds: { absolute: variables.SESSION_DAYS * DAY_SECONDS, idle: variables.SESSION_IDLE_DAYS * DAY_SECONDS },
-  bcryptCost: variables.BCRYPT_COST,
-  /** The current one first. Undefined: the signing secret. */
-  auditSecrets: variables.AUDIT_SECRET,
-  /** Null: there is no limit. */
-  limits: {
-    loginAddress: variables.LIMIT_LOGIN_ADDRESS,
-    loginAccount: variables.LIMIT_LOGIN_ACCOUNT,
-    create: variables.LIMIT_CREATE,
-    mail: variables.LIMIT_MAIL,
-    refresh: variables.LIMIT_REFRESH,
-  },
-  nameLeaseMs: variables.NAME_LEASE_DAYS * DAY_MS,
-  retentionMs: variables.DELETE_RETENTION_DAYS * DAY_MS,
-  leaseMs: variables.LEASE_MS,
-  reconcileMs: variables.RECONCILE_MS,
-  mail: {
-    from: variables.MAIL_FROM,
-    smtpUrl: variables.SMTP_URL,
-    api:
-      variables.MAIL_API_URL === undefined
-        ? undefined
-        : { url: variables.MAIL_API_URL, token: variables.MAIL_API_TOKEN ?? '' },
-  },
-  /** Without a slash at its end; undefined: there is no front end. */
-  publicUrl: variables.PUBLIC_URL?.replace(/\/+$/, ''),
-  requireVerifiedEmail: variables.REQUIRE_VERIFIED_EMAIL,
-});
-
-type Given = Readonly<Partial<Record<Name, string>>>;
-
-/** What is wrong with a JWT_SECRET that is missing. */
-function secretProblems(given: Given, algorithm: KeyAlgorithm): string[] {
-  if (given.JWT_SECRET !== undefined) return [];
-  const make = `Make one with: ${HOW_TO_MAKE[algorithm]}`;
-  if (given.MONGO_URI !== undefined) {
-    return given.JWT_KEYS === undefined
-      ? [`JWT_SECRET is missing, and MONGO_URI is set. ${make}`]
-      : [`JWT_SECRET is missing: beside JWT_KEYS, it keys the hashes that instances share. ${SECRET_ADVICE}`];
-  }
-  if (given.JWT_KEYS !== undefined || algorithm.startsWith('HS')) return [];
-  return [`JWT_SECRET is missing, and JWT_ALGORITHM is ${algorithm}. ${make}`];
-}
-
-/** What is wrong with the mail variables together. */
-function mailProblems(given: Given): string[] {
-  const problems: string[] = [];
-  if (given.SMTP_URL !== undefined && given.MAIL_API_URL !== undefined) {
-    problems.push('SMTP_URL and MAIL_API_URL are both set. Leave one of them out.');
-  }
-  if ((given.SMTP_URL ?? given.MAIL_API_URL) !== undefined && given.MAIL_FROM === undefined) {
-    problems.push('MAIL_FROM is missing, and mail is to be sent. Set it to an address that may send it.');
-  }
-  if (given.MAIL_API_URL !== undefined && given.MAIL_API_TOKEN === undefined) {
-    problems.push('MAIL_API_TOKEN is missing, and MAIL_API_URL is set. Set it to the key from your provider.');
-  }
-  const api = URL.parse(given.MAIL_API_URL ?? '');
-  if (api?.protocol === 'http:' && !['127.0.0.1', 'localhost'].includes(api.hostname)) {
-    problems.push('MAIL_API_URL starts with http://, which would show MAIL_API_TOKEN to others. Use https://.');
-  }
-  return problems;
+/** What is wrong with variables together. */
+function problemsTogether(given: Given, algorithm: KeyAlgorithm): string[] {
+  const { MONGO_URI, JWT_SECRET, JWT_KEYS, SMTP_URL, MAIL_API_URL, MAIL_API_TOKEN, MAIL_FROM } = given;
+  const api = URL.parse(MAIL_API_URL ?? '');
+  const rules: readonly [broken: unknown, problem: string][] = [
+    [!JWT_SECRET && MONGO_URI && !JWT_KEYS, `JWT_SECRET is missing, and MONGO_URI is set. ${howToMake(algorithm)}`],
+    [
+      !JWT_SECRET && MONGO_URI && JWT_KEYS,
+      `JWT_SECRET is missing: beside JWT_KEYS, it keys the hashes that instances share. ${howToMake('HS256')}`,
+    ],
+    [
+      !JWT_SECRET && !MONGO_URI && !JWT_KEYS && !algorithm.startsWith('HS'),
+      `JWT_SECRET is missing, and JWT_ALGORITHM is ${algorithm}. ${howToMake(algorithm)}`,
+    ],
+    [SMTP_URL && MAIL_API_URL, 'SMTP_URL and MAIL_API_URL are both set. Leave one of them out.'],
+    [
+      (SMTP_URL || MAIL_API_URL) && !MAIL_FROM,
+      'MAIL_FROM is missing, and mail is to be sent. Set it to an address that may send it.',
+    ],
+    [
+      MAIL_API_URL && !MAIL_API_TOKEN,
+      'MAIL_API_TOKEN is missing, and MAIL_API_URL is set. Set it to the key from your provider.',
+    ],
+    [
+      api?.protocol === 'http:' && !['127.0.0.1', 'localhost'].includes(api.hostname),
+      'MAIL_API_URL starts with http://, which would show MAIL_API_TOKEN to others. Use https://.',
+    ],
+  ];
+  return rules.flatMap(([broken, problem]) => (broken ? [problem] : []));
 }

@@ -19,7 +19,9 @@ import type { Executor } from './store/port.ts';
 import type { TimeLeft } from './store/store.ts';
 import { Store } from './store/store.ts';
 
-const MINUTE = 60;
+const MINUTE_SECONDS = 60;
+const DAY_SECONDS = 24 * 60 * MINUTE_SECONDS;
+const DAY_MS = DAY_SECONDS * 1000;
 
 /** The name, in placements, of the one cluster there is. */
 const MAIN_CLUSTER = 'main';
@@ -42,7 +44,7 @@ export type Platform = {
 };
 
 /** What a request brings. */
-export type RequestScope = {
+type RequestScope = {
   readonly request: RequestInfo;
   readonly noteBudget: Context['noteBudget'];
   /** Keeps the instance alive until the work has ended, where the runtime would not. */
@@ -50,27 +52,7 @@ export type RequestScope = {
 };
 
 /** The service's parts, wired together. */
-export type Services = {
-  /** What the service does by itself works with this one. */
-  readonly context: Context;
-  /** The context of a request, whose store calls end with its time. */
-  contextFor(scope: RequestScope): Context;
-  /** How long a request may take before its caller gets 503, in milliseconds. */
-  readonly requestMs: number;
-  /** Whose X-Forwarded-For counts: addresses and networks. */
-  readonly trustedProxies: readonly string[];
-  /**
-   * Makes the databases ready, or finds them so; at once when this instance did before.
-   * @throws {DeploymentMismatchError} when they are another deployment's
-   * @throws {StoreError}
-   */
-  prepare(): Promise<void>;
-  /** Resolves when the service can serve. @throws {StoreError} */
-  checkReady(): Promise<void>;
-  /** One round of due work: see domain/reconcile.ts. True: the next one should come at once. */
-  reconcile(): Promise<boolean>;
-  close(): Promise<void>;
-};
+export type Services = ReturnType<typeof createServices>;
 
 const machineTime: Pick<Context, 'clock' | 'wait'> = {
   clock: () => new Date(),
@@ -78,48 +60,65 @@ const machineTime: Pick<Context, 'clock' | 'wait'> = {
 };
 
 /** Wires the parts together, from configuration and what the runtime brings. Asks nothing of the store yet. */
-export function createServices(config: Config, platform: Platform): Services {
+export function createServices(config: Config, platform: Platform) {
   const store = new Store(platform.executor);
   const { clock, wait } = platform.time ?? machineTime;
   const background = platform.background ?? (async () => {});
   const newId = () => uuidv7();
-  const keys = platform.keys ?? createSecretKeyRings(platform.jwtSecret, config.jwt.algorithm);
   const ports = (timeLeft?: TimeLeft) => {
     const bound = timeLeft === undefined ? store : store.within(timeLeft);
     const tenants: Context['tenants'] = ({ database }) => bound.database(database);
-    return { master: new Master(bound, config.masterDatabase), tenants };
+    return { master: new Master(bound, config.MASTER_DB), tenants };
   };
   const context: Context = {
     ...ports(),
     request: { id: 'service', address: null, device: null },
     noteBudget: () => {},
-    passwords: createPasswords(platform.hasher, config.bcryptCost),
-    tokens: createAccessTokens({ ...config.jwt, keys, clock, newId }),
+    passwords: createPasswords(platform.hasher, config.BCRYPT_COST),
+    tokens: createAccessTokens({
+      keys: platform.keys ?? createSecretKeyRings(platform.jwtSecret, config.JWT_ALGORITHM),
+      issuer: config.JWT_ISSUER,
+      audience: config.JWT_AUDIENCE,
+      lifetimeSeconds: config.JWT_EXP_MINUTES * MINUTE_SECONDS,
+      clock,
+      newId,
+    }),
     mailer: platform.mailer ?? createLogOnlyMailer(platform.log),
     runInBackground: (work) => background(() => work(context)),
     resume: resumeOperation,
     clock,
     keyedHash: createKeyedHash(platform.jwtSecret),
-    seals: createSeals(config.auditSecrets ?? [platform.jwtSecret]),
+    seals: createSeals(config.AUDIT_SECRET ?? [platform.jwtSecret]),
     auditTails: new Map(),
     wait,
     newId,
     log: platform.log,
     settings: {
-      placement: { cluster: MAIN_CLUSTER, database: config.tenantsDatabase },
-      leaseMs: config.leaseMs,
-      nameLeaseMs: config.nameLeaseMs,
-      retentionMs: config.retentionMs,
-      publicUrl: config.publicUrl,
-      requireVerifiedEmail: config.requireVerifiedEmail,
-      freshSignInSeconds: 15 * MINUTE,
-      sessionSeconds: config.sessionSeconds,
-      limits: config.limits,
+      placement: { cluster: MAIN_CLUSTER, database: config.TENANTS_DB ?? config.MASTER_DB },
+      leaseMs: config.LEASE_MS,
+      nameLeaseMs: config.NAME_LEASE_DAYS * DAY_MS,
+      retentionMs: config.DELETE_RETENTION_DAYS * DAY_MS,
+      publicUrl: config.PUBLIC_URL,
+      requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL,
+      freshSignInSeconds: 15 * MINUTE_SECONDS,
+      sessionSeconds: { absolute: config.SESSION_DAYS * DAY_SECONDS, idle: config.SESSION_IDLE_DAYS * DAY_SECONDS },
+      limits: {
+        loginAddress: config.LIMIT_LOGIN_ADDRESS,
+        loginAccount: config.LIMIT_LOGIN_ACCOUNT,
+        create: config.LIMIT_CREATE,
+        mail: config.LIMIT_MAIL,
+        refresh: config.LIMIT_REFRESH,
+      },
     },
   };
 
   // Results are kept, promises are not: on Workers nobody may await what another request began.
   let prepared = false;
+  /**
+   * Makes the databases ready, or finds them so; at once when this instance did before.
+   * @throws {DeploymentMismatchError} when they are another deployment's
+   * @throws {StoreError}
+   */
   const prepare = async () => {
     if (prepared) return;
     await prepareDeployment(context);
@@ -127,9 +126,11 @@ export function createServices(config: Config, platform: Platform): Services {
   };
   let rounds = 0;
   return {
+    /** What the service does by itself works with this one. */
     context,
-    contextFor: ({ request, noteBudget, waitUntil }) => {
-      const deadline = performance.now() + config.storeTimeoutMs;
+    /** The context of a request, whose store calls end with its time. */
+    contextFor: ({ request, noteBudget, waitUntil }: RequestScope): Context => {
+      const deadline = performance.now() + config.STORE_TIMEOUT_MS;
       return {
         ...context,
         ...ports(() => deadline - performance.now()),
@@ -142,14 +143,18 @@ export function createServices(config: Config, platform: Platform): Services {
         },
       };
     },
-    requestMs: config.storeTimeoutMs,
-    trustedProxies: config.trustedProxies,
+    /** How long a request may take before its caller gets 503, in milliseconds. */
+    requestMs: config.STORE_TIMEOUT_MS,
+    /** Whose X-Forwarded-For counts: addresses and networks. */
+    trustedProxies: config.TRUSTED_PROXIES ?? [],
     prepare,
+    /** Resolves when the service can serve. @throws {StoreError} */
     checkReady: async () => {
       await prepare();
       await store.ping();
     },
-    reconcile: async () => {
+    /** One round of due work: see domain/reconcile.ts. True: the next one should come at once. */
+    reconcile: async (): Promise<boolean> => {
       await prepare();
       return reconcile(context, rounds++);
     },

@@ -6,8 +6,8 @@ import type { Server } from './process.ts';
 import { runProcess } from './process.ts';
 
 await runProcess(
-  ({ bcryptCost }) => createNodeHasher({ cost: bcryptCost }),
-  (services, { host, port }) =>
+  ({ BCRYPT_COST: cost }) => createNodeHasher({ cost }),
+  (services, { HOST: host, PORT: port }) =>
     new Promise<Server>((resolve, reject) => {
       const server = serve({ fetch: createApp(services, getConnInfo).fetch, hostname: host, port }, (address) => {
         server.off('error', reject);

@@ -72,9 +72,9 @@ export async function runProcess(
     const server = await listen(services, config);
     log('info', 'service.listening', {
       url: server.url,
-      store: config.mongoUri === undefined ? 'embedded' : 'mongodb',
+      store: config.MONGO_URI === undefined ? 'embedded' : 'mongodb',
     });
-    const stopReconciling = reconcileOnTimer(services, config.reconcileMs, log);
+    const stopReconciling = reconcileOnTimer(services, config.RECONCILE_MS, log);
     stopOnSignal(server, services, log, async () => {
       await stopReconciling();
       await background.ended();
@@ -99,25 +99,25 @@ function createLineWriter(): (line: string) => void {
   };
 }
 
-function openExecutor(config: Config): Executor {
-  return config.mongoUri === undefined
-    ? createSqliteExecutor(openSqliteFile(join(config.dataDir, 'tenantry.db')))
-    : createMongoExecutor({ uri: config.mongoUri, timeoutMs: config.storeTimeoutMs });
+function openExecutor({ MONGO_URI: uri, STORE_TIMEOUT_MS: timeoutMs, DATA_DIR }: Config): Executor {
+  return uri === undefined
+    ? createSqliteExecutor(openSqliteFile(join(DATA_DIR, 'tenantry.db')))
+    : createMongoExecutor({ uri, timeoutMs });
 }
 
 /** The configured provider or server, else a directory beside the data; the log says so, for nobody gets that mail. */
-function openMailer({ mail, dataDir }: Config, log: Log): Mailer {
-  const { from, smtpUrl, api } = mail;
-  if (smtpUrl !== undefined) return createSmtpMailer({ url: smtpUrl, from });
-  if (api !== undefined) return createHttpMailer({ ...api, from });
-  const directory = join(dataDir, 'outbox');
+function openMailer(config: Config, log: Log): Mailer {
+  const { SMTP_URL, MAIL_API_URL, MAIL_API_TOKEN: token = '', MAIL_FROM: from } = config;
+  if (SMTP_URL !== undefined) return createSmtpMailer({ url: SMTP_URL, from });
+  if (MAIL_API_URL !== undefined) return createHttpMailer({ url: MAIL_API_URL, token, from });
+  const directory = join(config.DATA_DIR, 'outbox');
   log('warn', 'mail.kept_in_directory', { directory, variable: 'SMTP_URL' });
   return createOutboxDirectory({ directory, from });
 }
 
-function openStoredSecret({ dataDir }: Config, log: Log): string {
-  const { secret, made } = storedSecret(dataDir);
-  log('info', made ? 'secret.made' : 'secret.found', { variable: 'JWT_SECRET', directory: dataDir });
+function openStoredSecret({ DATA_DIR: directory }: Config, log: Log): string {
+  const { secret, made } = storedSecret(directory);
+  log('info', made ? 'secret.made' : 'secret.found', { variable: 'JWT_SECRET', directory });
   return secret;
 }
 

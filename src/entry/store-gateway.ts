@@ -35,9 +35,9 @@ export class StoreGateway extends DurableObject<Environment> {
   }
 
   #open(): Executor {
-    const { mongoUri, storeTimeoutMs } = parseConfig(this.env);
-    return mongoUri === undefined
+    const { MONGO_URI: uri, STORE_TIMEOUT_MS: timeoutMs } = parseConfig(this.env);
+    return uri === undefined
       ? createSqliteExecutor(openDurableObjectSqlite(this.ctx.storage))
-      : createMongoExecutor({ uri: mongoUri, timeoutMs: storeTimeoutMs, poolSize: POOL_SIZE });
+      : createMongoExecutor({ uri, timeoutMs, poolSize: POOL_SIZE });
   }
 }

@@ -13,12 +13,11 @@ import { SecretUnavailableError } from '../platform/secrets.ts';
  * @throws {ConfigError} naming the variable that cannot be used, and the fix
  */
 export async function openTokenKeys(
-  { jwt }: Config,
+  { JWT_SECRET: secret, JWT_KEYS: keySet, JWT_ALGORITHM: algorithm }: Config,
   secrets: SecretsSource,
   storedSecret: () => string | Promise<string>,
   log: Log,
 ): Promise<{ jwtSecret: string; keys: KeyRings }> {
-  const { secret, keys: keySet, algorithm } = jwt;
   const jwtSecret =
     secret === undefined ? await storedSecret() : await usable('JWT_SECRET', () => secrets.read(secret));
   if (keySet !== undefined) {

@@ -70,35 +70,34 @@ async function run(env: Bindings): Promise<Running> {
 async function start(env: Bindings): Promise<Running> {
   const config = parseConfig(env);
   const executor = createGatewayExecutor(env.STORE_GATEWAY, {
-    backend: config.mongoUri === undefined ? 'sqlite' : 'mongo',
-    objects: config.gatewayObjects,
+    backend: config.MONGO_URI === undefined ? 'sqlite' : 'mongo',
+    objects: config.GATEWAY_OBJECTS,
   });
-  const storedSecret = () => env.STORE_GATEWAY.getByName(`sqlite:${config.masterDatabase}`).secret();
+  const storedSecret = () => env.STORE_GATEWAY.getByName(`sqlite:${config.MASTER_DB}`).secret();
   const tokenKeys = await openTokenKeys(config, createPlainSecrets(), storedSecret, log);
-  const hasher = createWorkerHasher({ cost: config.bcryptCost });
-  const background = createBackground(log).run;
   const services = createServices(config, {
     executor,
-    hasher,
+    hasher: createWorkerHasher({ cost: config.BCRYPT_COST }),
     ...tokenKeys,
     log,
-    background,
+    background: createBackground(log).run,
     ...mailerOf(config, env),
   });
   const app = createApp(services, getConnInfo, (c, work) => c.executionCtx.waitUntil(work));
-  log('info', 'service.started', { store: config.mongoUri === undefined ? 'embedded' : 'mongodb' });
+  log('info', 'service.started', { store: config.MONGO_URI === undefined ? 'embedded' : 'mongodb' });
   return { app, services };
 }
 
 /** The configured provider's API, else the binding; without either, the log says that mail is not sent. */
-function mailerOf({ mail }: Config, { SEND_EMAIL }: Bindings): { mailer?: Mailer } {
-  if (mail.smtpUrl !== undefined) {
+function mailerOf(config: Config, { SEND_EMAIL }: Bindings): { mailer?: Mailer } {
+  const { SMTP_URL, MAIL_API_URL: url, MAIL_API_TOKEN: token = '', MAIL_FROM: from } = config;
+  if (SMTP_URL !== undefined) {
     throw new ConfigError([
       'SMTP_URL cannot be used on Workers. Use MAIL_API_URL, or a send_email binding SEND_EMAIL.',
     ]);
   }
-  if (mail.api !== undefined) return { mailer: createHttpMailer({ ...mail.api, from: mail.from }) };
-  if (SEND_EMAIL !== undefined) return { mailer: createCloudflareMailer({ binding: SEND_EMAIL, from: mail.from }) };
+  if (url !== undefined) return { mailer: createHttpMailer({ url, token, from }) };
+  if (SEND_EMAIL !== undefined) return { mailer: createCloudflareMailer({ binding: SEND_EMAIL, from }) };
   return {};
 }
 

@@ -12,7 +12,7 @@ export const KEY_ALGORITHMS = ['HS256', 'HS384', 'HS512', 'ES256', 'EdDSA'] as c
 
 export type KeyAlgorithm = (typeof KEY_ALGORITHMS)[number];
 
-export type TokenKey = {
+type TokenKey = {
   readonly kid: string;
   readonly algorithm: KeyAlgorithm;
   /** What signs; undefined for a key that only verifies. */
@@ -22,9 +22,9 @@ export type TokenKey = {
   readonly published: PublicKey | undefined;
 };
 
-export type SigningJwk = { readonly kid: string; readonly alg: KeyAlgorithm; readonly kty: string } & {
-  readonly [member: string]: string;
-};
+type Members = { readonly kty: string } & { readonly [member: string]: string };
+
+export type SigningJwk = Members & { readonly kid: string; readonly alg: KeyAlgorithm };
 
 export type KeyRing = {
   /** The key that signs. */
@@ -39,7 +39,7 @@ export class KeyError extends Error {
 }
 
 /** The least bytes of a shared secret: what a collision of SHA-256 costs (RFC 7518, section 3.2). */
-const MIN_SECRET_BYTES = 32;
+export const MIN_SECRET_BYTES = 32;
 
 /** Keys that a ring may have: each is tried when it is read. */
 const MAX_KEYS = 32;
@@ -56,25 +56,14 @@ const PARAMETERS: Readonly<Record<KeyAlgorithm, { name: string; hash?: string; n
   EdDSA: { name: 'Ed25519' },
 };
 
-/** The command that makes the value of JWT_SECRET. */
-export const HOW_TO_MAKE: Readonly<Record<KeyAlgorithm, string>> = {
-  HS256: 'openssl rand -base64 48',
-  HS384: 'openssl rand -base64 48',
-  HS512: 'openssl rand -base64 48',
-  ES256: 'openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256',
-  EdDSA: 'openssl genpkey -algorithm ed25519',
-};
+/** How to make the value of JWT_SECRET, as a sentence without its full stop. */
+export function howToMake(algorithm: KeyAlgorithm): string {
+  if (algorithm === 'ES256') return 'Make one with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256';
+  if (algorithm === 'EdDSA') return 'Make one with: openssl genpkey -algorithm ed25519';
+  return 'Make one with: openssl rand -base64 48';
+}
 
-const SECRET_NEEDED = `it has at least ${MIN_SECRET_BYTES} bytes`;
-const PRIVATE_KEY_NEEDED = 'it is a private key as PEM (PKCS #8) or JWK';
-
-const NEEDED: Readonly<Record<KeyAlgorithm, string>> = {
-  HS256: SECRET_NEEDED,
-  HS384: SECRET_NEEDED,
-  HS512: SECRET_NEEDED,
-  ES256: PRIVATE_KEY_NEEDED,
-  EdDSA: PRIVATE_KEY_NEEDED,
-};
+const isShared = (algorithm: KeyAlgorithm): boolean => algorithm.startsWith('HS');
 
 const MAKE_SET = 'Make a set with: npm run --silent key -- ES256';
 
@@ -94,7 +83,10 @@ const jwkSchema = z.discriminatedUnion(
       ...shared,
       kty: z.literal('oct'),
       alg: z.enum(['HS256', 'HS384', 'HS512'], 'is HS256, HS384 or HS512 with kty "oct"'),
-      k: base64url.refine((k) => byteLength(k) >= MIN_SECRET_BYTES, `has at least ${MIN_SECRET_BYTES} bytes`),
+      k: base64url.refine(
+        (k) => Buffer.from(k, 'base64url').length >= MIN_SECRET_BYTES,
+        `has at least ${MIN_SECRET_BYTES} bytes`,
+      ),
     }),
     z.object({
       ...shared,
@@ -148,10 +140,14 @@ export async function parseKeySet(text: string): Promise<KeyRing> {
  * @throws {KeyError}
  */
 export async function keyRingOfSecret(secret: string, algorithm: KeyAlgorithm): Promise<KeyRing> {
-  const make = `Make one with: ${HOW_TO_MAKE[algorithm]}`;
+  const make = howToMake(algorithm);
   const jwk = jwkSchema.safeParse(await jwkOfSecret(secret, algorithm));
-  if (!jwk.success || jwk.data.alg !== algorithm)
-    throw new KeyError(`is no key for ${algorithm}: ${NEEDED[algorithm]}. ${make}`);
+  if (!jwk.success || jwk.data.alg !== algorithm) {
+    const needed = isShared(algorithm)
+      ? `has at least ${MIN_SECRET_BYTES} bytes`
+      : 'is a private key as PEM (PKCS #8) or JWK';
+    throw new KeyError(`is no key for ${algorithm}: it ${needed}. ${make}`);
+  }
   try {
     return ringOf([await importKey(jwk.data, 'is a key')]);
   } catch (error) {
@@ -169,7 +165,7 @@ export async function makeJwk(algorithm: KeyAlgorithm): Promise<SigningJwk> {
 }
 
 async function jwkOfSecret(secret: string, algorithm: KeyAlgorithm): Promise<unknown> {
-  if (algorithm !== 'ES256' && algorithm !== 'EdDSA') {
+  if (isShared(algorithm)) {
     return { kty: 'oct', alg: algorithm, k: Buffer.from(secret, 'utf8').toString('base64url') };
   }
   if (secret.startsWith('{')) return { alg: algorithm, ...z.looseObject({}).catch({}).parse(parseJson(secret)) };
@@ -185,10 +181,7 @@ async function jwkOfSecret(secret: string, algorithm: KeyAlgorithm): Promise<unk
 function ringOf(keys: readonly TokenKey[]): KeyRing {
   const [first] = keys;
   if (first?.signing === undefined) throw new KeyError('begins with a key that has no private part: it cannot sign');
-  return {
-    current: { ...first, signing: first.signing },
-    keys: new Map(keys.map((key) => [key.kid, key])),
-  };
+  return { current: { ...first, signing: first.signing }, keys: new Map(keys.map((key) => [key.kid, key])) };
 }
 
 async function importKey(jwk: Jwk, place: string): Promise<TokenKey> {
@@ -207,8 +200,6 @@ async function importKey(jwk: Jwk, place: string): Promise<TokenKey> {
     published: jwk.kty === 'oct' ? undefined : { ...verifying, kid, alg, use: 'sig' },
   };
 }
-
-type Members = { readonly kty: string } & { readonly [member: string]: string };
 
 /** What of a JWK verifies, its members in the order of RFC 7638, and what signs. */
 function membersOf(jwk: Jwk): { verifying: Members; signing: Members | undefined } {
@@ -240,8 +231,6 @@ async function belongTogether(signing: Members, verifying: webcrypto.CryptoKey, 
     return false;
   }
 }
-
-const byteLength = (base64: string): number => Buffer.from(base64, 'base64url').byteLength;
 
 function parseJson(text: string): unknown {
   try {
