@@ -102,7 +102,7 @@ export type Operation =
   | ({ readonly op: 'count'; readonly filter: Filter; readonly limit?: number | undefined } & In);
 
 /** An operation, and how long it may take, in milliseconds; left out: as long as the adapter lets any. */
-export type Command = Operation & { readonly timeoutMs?: number };
+export type Command = Operation & { readonly timeoutMs?: number | undefined };
 
 /** What each operation resolves to. */
 export type Results = {

@@ -41,8 +41,11 @@ export class Store {
 
   constructor(executor: Executor, timeLeft?: TimeLeft) {
     this.#executor = executor;
-    this.#run =
-      timeLeft === undefined ? (operation) => executor.execute(operation as never) : within(executor, timeLeft);
+    this.#run = async (operation) => {
+      const timeoutMs = timeLeft?.();
+      if (timeoutMs !== undefined && timeoutMs <= 0) throw new StoreError('Unavailable', 'The time for this is up.');
+      return executor.execute({ ...operation, timeoutMs } as unknown as CommandOf<never>);
+    };
   }
 
   /** The same store, for work that has so much time: a call that would begin after that is Unavailable. */
@@ -69,15 +72,6 @@ export class Store {
     return this.#executor.close();
   }
 }
-
-const within =
-  (executor: Executor, timeLeft: TimeLeft): Run =>
-  async (operation) => {
-    const timeoutMs = timeLeft();
-    if (timeoutMs === undefined) return executor.execute(operation as never);
-    if (timeoutMs <= 0) throw new StoreError('Unavailable', 'The time for this is up.');
-    return executor.execute({ ...operation, timeoutMs } as unknown as CommandOf<never>);
-  };
 
 export class Database {
   readonly name: string;

@@ -98,17 +98,14 @@ export function checkUpdate(update: Update, filter: Filter, upsert: boolean): vo
   if (upsert && typeof filter['_id'] !== 'string') refuse('An upsert names its _id in the filter.');
 }
 
-export function checkSort(sort: Sort = {}): void {
-  for (const [field, direction] of Object.entries(sort)) {
-    checkFieldName(field);
-    if (direction !== 1 && direction !== -1) refuse(`The sort on ${field} is 1 or -1.`);
-  }
-}
+export const checkSort = (sort: Sort = {}): void => checkFields(sort, [1, -1]);
 
-export function checkProjection(projection: Projection = {}): void {
-  for (const [field, included] of Object.entries(projection)) {
+export const checkProjection = (projection: Projection = {}): void => checkFields(projection, [1]);
+
+function checkFields(fields: Sort | Projection, allowed: readonly number[]): void {
+  for (const [field, value] of Object.entries(fields)) {
     checkFieldName(field);
-    if (included !== 1) refuse(`The projection of ${field} is 1.`);
+    if (!allowed.includes(value)) refuse(`The value for ${field} is ${allowed.join(' or ')}.`);
   }
 }
 

@@ -16,7 +16,7 @@ const KEPT_LISTS = 64;
 
 type IndexList = Pick<Table, 'indexes' | 'fields'>;
 
-const NO_INDEXES: IndexList = { indexes: [], fields: new Set() };
+const NONE: IndexList = { indexes: [], fields: new Set() };
 
 /**
  * Which collections there are. Each is a row with an id that is never used again. Collections without indexes share
@@ -103,8 +103,7 @@ export class Catalogue {
     let current = table;
     for (const index of indexes) {
       const existing = current.indexes.find(({ name }) => name === index.name);
-      if (existing === undefined)
-        current = this.#addIndex(isShared(current) ? this.#moveToOwn(current) : current, index);
+      if (existing === undefined) current = this.#addIndex(current, index);
       else if (!isEqual(existing, index)) {
         throw new StoreError('InvalidArgument', `There is another index named ${index.name}.`);
       }
@@ -112,33 +111,28 @@ export class Catalogue {
     return current;
   }
 
-  #moveToOwn({ id, name, scope, scopeParams }: Table): Table {
-    const table = own(id, NO_INDEXES);
-    this.#driver.run(`CREATE TABLE ${table.name} (_id TEXT PRIMARY KEY NOT NULL, document TEXT NOT NULL)`, []);
-    this.#driver.run(
-      `INSERT INTO ${table.name} (_id, document) SELECT _id, document FROM ${name} WHERE ${scope}1`,
-      scopeParams,
-    );
-    this.#driver.run(`DELETE FROM ${name} WHERE ${scope}1`, scopeParams);
-    this.#setIndexes(table);
-    return table;
-  }
-
   #addIndex(table: Table, index: Index): Table {
-    const fields = Object.keys(index.key);
-    const lists = this.#driver.rows(`SELECT 1 FROM ${table.name} WHERE ${nonScalarSql(fields)} LIMIT 1`, []);
-    if (lists.length > 0) throw new StoreError('InvalidArgument', `A document has no scalar for index ${index.name}.`);
+    const indexes = [...table.indexes, index];
+    const extended = own(table.id, indexList(indexes));
+    if (isShared(table)) this.#moveDocuments(table, extended);
+    const lists = `SELECT 1 FROM ${extended.name} WHERE ${nonScalarSql(Object.keys(index.key))} LIMIT 1`;
+    if (this.#driver.rows(lists, []).length > 0) {
+      throw new StoreError('InvalidArgument', `A document has no scalar for index ${index.name}.`);
+    }
     const unique = index.unique === true ? 'UNIQUE ' : '';
     // The number keeps names apart: they are unique in a file, not in a table.
     const name = quoted(`${index.name}#${table.id}`);
-    this.#driver.run(`CREATE ${unique}INDEX ${name} ON ${table.name} (${indexColumns(index)})`, []);
-    const extended = own(table.id, indexList([...table.indexes, index]));
-    this.#setIndexes(extended);
+    this.#driver.run(`CREATE ${unique}INDEX ${name} ON ${extended.name} (${indexColumns(index)})`, []);
+    this.#driver.run(`UPDATE ${CATALOGUE} SET indexes = ? WHERE id = ?`, [JSON.stringify(indexes), table.id]);
     return extended;
   }
 
-  #setIndexes({ id, indexes }: Table): void {
-    this.#driver.run(`UPDATE ${CATALOGUE} SET indexes = ? WHERE id = ?`, [JSON.stringify(indexes), id]);
+  #moveDocuments({ name, scope, scopeParams }: Table, to: Table): void {
+    this.#driver.run(`CREATE TABLE ${to.name} (_id TEXT PRIMARY KEY NOT NULL, document TEXT NOT NULL)`, []);
+    this.#driver.run(`INSERT INTO ${to.name} SELECT _id, document FROM ${name} WHERE ${scope}1`, scopeParams);
+    this.#driver.run(`DELETE FROM ${name} WHERE ${scope}1`, scopeParams);
+    // Holds also where the index then cannot be built, and the caller goes on without it.
+    this.#driver.run(`UPDATE ${CATALOGUE} SET indexes = '[]' WHERE id = ?`, [to.id]);
   }
 
   #listOf(text: string): IndexList {
@@ -152,17 +146,11 @@ export class Catalogue {
   }
 }
 
-const shared = (id: number): Table => ({
-  id,
-  name: DOCUMENTS,
-  scope: 'collection=? AND ',
-  scopeParams: [id],
-  ...NO_INDEXES,
-});
+const shared = (id: number): Table => ({ id, name: DOCUMENTS, scope: 'collection=? AND ', scopeParams: [id], ...NONE });
 
 const own = (id: number, list: IndexList): Table => ({
   id,
-  name: quoted(`collection_${id}`),
+  name: `collection_${id}`,
   scope: '',
   scopeParams: [],
   ...list,

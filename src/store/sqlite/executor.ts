@@ -115,7 +115,10 @@ class SqliteCommands {
       const { filter, limit, sort, projection } = command;
       return this.#select(this.#find(command), filter, limit, sort).map((found) => project(found, projection));
     },
-    updateOne: (command) => this.#update(command).result,
+    updateOne: (command) => {
+      const { matched, upserted } = this.#update(command);
+      return { matched, upserted };
+    },
     findOneAndUpdate: (command) => this.#update(command).document,
     replaceOne: (command) => {
       const table = this.#find(command);
@@ -171,22 +174,20 @@ class SqliteCommands {
     this.#driver.run(`INSERT INTO ${table.name} VALUES (${values.map(() => '?').join(', ')})`, values);
   }
 
-  #update(command: CommandOf<'updateOne'> | CommandOf<'findOneAndUpdate'>): {
-    result: UpdateResult;
-    document: Document | null;
-  } {
+  /** Gives the document as it is now, too. */
+  #update(command: CommandOf<'updateOne' | 'findOneAndUpdate'>): UpdateResult & { document: Document | null } {
     const { filter, update, upsert } = command;
     const table = this.#find(command);
     const [found] = this.#select(table, filter, 1);
     if (table !== undefined && found !== undefined) {
       const document = applyUpdate(found, update, false);
       this.#replace(table, document);
-      return { result: { matched: 1, upserted: false }, document };
+      return { matched: 1, upserted: false, document };
     }
-    if (!upsert) return { result: { matched: 0, upserted: false }, document: null };
+    if (!upsert) return { matched: 0, upserted: false, document: null };
     const document = applyUpdate(upsertBase(filter), update, true);
     this.#insert(table ?? this.#findOrCreate(command), document);
-    return { result: { matched: 0, upserted: true }, document };
+    return { matched: 0, upserted: true, document };
   }
 
   #replace(table: Table, document: Document): void {

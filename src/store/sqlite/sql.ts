@@ -8,7 +8,6 @@ import { comparisonsOf } from './matcher.ts';
 /** A collection that is there, and how a statement reaches its documents. */
 export type Table = {
   readonly id: number;
-  /** The table's name, quoted. */
   readonly name: string;
   /** What a WHERE clause begins with, and its parameters: a shared table has other collections' rows too. */
   readonly scope: string;
