@@ -1,6 +1,5 @@
 import type { Document, Filter, Scalar } from '../store/port.ts';
 import type { Collection } from '../store/store.ts';
-import { expandResetRequest } from './admin/forgot-password.ts';
 import { writeDueCheckpoint } from './audit/checkpoint.ts';
 import { flushPendingAudit } from './audit/pending.ts';
 import { countedSince, recordSignInFailures } from './audit/sign-in-failures.ts';
@@ -64,7 +63,7 @@ async function sendDueMails(context: Context): Promise<number> {
   for (const mail of page) {
     if (context.clock().getTime() - start > MAIL_MS) break;
     try {
-      if ((await sendDueMail(context, mail, expandResetRequest)) === 'mailer_away') return 0;
+      if ((await sendDueMail(context, mail)) === 'mailer_away') return 0;
     } catch (error) {
       context.log('warn', 'mail.failed', { mail_id: mail._id, error });
     }

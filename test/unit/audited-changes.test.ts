@@ -13,7 +13,7 @@ import { restoreOrganization } from '../../src/domain/organization/restore.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
 import { reconcile } from '../../src/domain/reconcile.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
-import { logOut, logOutEverywhere } from '../../src/domain/session/log-out.ts';
+import { logOut, logOutEverywhere } from '../../src/domain/session/sessions.ts';
 import { refreshSession } from '../../src/domain/session/refresh.ts';
 import type { Principal } from '../../src/domain/session/schema.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';

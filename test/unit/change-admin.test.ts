@@ -6,7 +6,7 @@ import { auditNote } from '../../src/domain/audit/note.ts';
 import type { AuditNote } from '../../src/domain/audit/schema.ts';
 import { sealPending } from '../../src/domain/audit/sealing.ts';
 import type { Context } from '../../src/domain/context.ts';
-import { logOutEverywhere } from '../../src/domain/session/log-out.ts';
+import { logOutEverywhere } from '../../src/domain/session/sessions.ts';
 import type { Principal } from '../../src/domain/session/schema.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { Executor } from '../../src/store/port.ts';

@@ -1,6 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { expandResetRequest, forgotPassword } from '../../src/domain/admin/forgot-password.ts';
-import { resetPassword } from '../../src/domain/admin/reset-password.ts';
+import { forgotPassword, resetPassword } from '../../src/domain/admin/password.ts';
 import { resendVerification, verifyEmail } from '../../src/domain/admin/verify-email.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { acceptInvitation } from '../../src/domain/invitation/accept.ts';
@@ -56,7 +55,7 @@ beforeEach(async () => {
 /** Sends the mails that are due, as the reconciler does. */
 async function sendDue(over: Context): Promise<void> {
   const due = await over.master.mails.find({ due_at: { $lt: over.clock() } }, { sort: { due_at: 1 } });
-  for (const mail of due) await sendDueMail(over, mail, expandResetRequest);
+  for (const mail of due) await sendDueMail(over, mail);
 }
 
 /** Lets the time pass that the instance which enqueued the mails has for them, and sends those that are left. */

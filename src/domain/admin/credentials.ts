@@ -5,13 +5,13 @@
 import { isStoreError } from '../../store/port.ts';
 import { flushPendingAudit, wasChangedBy, withPendingAudit } from '../audit/pending.ts';
 import type { Recording } from '../audit/record.ts';
-import type { AuditNote } from '../audit/schema.ts';
+import type { AuditNote, PendingAudit } from '../audit/schema.ts';
 import { countSignInFailure } from '../audit/sign-in-failures.ts';
-import type { Needs } from '../context.ts';
+import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { changedMeanwhile } from '../organization/refusals.ts';
-import type { Budget, BudgetContext } from '../rate-limit/budget.ts';
-import { consume, reset, tooManyRequests } from '../rate-limit/budget.ts';
+import type { Budget } from '../rate-limit/budget.ts';
+import { requireBudget, reset } from '../rate-limit/budget.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Principal } from '../session/schema.ts';
 import type { AdminChange, AdminDocument } from './schema.ts';
@@ -29,64 +29,67 @@ export async function changeAdmin(context: Recording, change: AdminChange): Prom
   const { admin_id: _id, version, set, audit } = change;
   const changed_by = audit.notes[0]?.event_id ?? '';
   let refusal = changedMeanwhile();
+  let isMade = false;
   const admin = await admins.findOne({ _id });
-  if (admin?.version === version) {
-    try {
-      const { matched } = await retryOnUnknownOutcome(context, () =>
-        admins.updateOne(
-          { _id, version },
-          { $set: { ...set, ...withPendingAudit(context, admin, audit), changed_by }, $inc: { version: 1, epoch: 1 } },
-        ),
-      );
-      if (matched === 1) {
-        await flushPendingAudit(context, _id);
-        return undefined;
-      }
-    } catch (error) {
-      if (!isStoreError(error, 'DuplicateKey')) throw error;
-      refusal = emailTaken();
-      await retryOnUnknownOutcome(context, () => admins.updateOne({ _id, version }, { $inc: { version: 1 } }));
-    }
+  try {
+    const changes = { ...set, changed_by };
+    isMade = admin?.version === version && (await write(context, admin, { set: changes, raiseEpoch: true, audit }));
+  } catch (error) {
+    if (!isStoreError(error, 'DuplicateKey')) throw error;
+    refusal = emailTaken();
+    await retryOnUnknownOutcome(context, () => admins.updateOne({ _id, version }, { $inc: { version: 1 } }));
   }
-  const now = await admins.findOne({ _id });
-  if (now === undefined || !(await wasChangedBy(context, now, changed_by))) return refusal;
+  if (!isMade) {
+    const now = await admins.findOne({ _id });
+    if (now === undefined || !(await wasChangedBy(context, now, changed_by))) return refusal;
+  }
   await flushPendingAudit(context, _id);
   return undefined;
 }
 
-/** A change of an admin that can be made of any version. */
-type AdminUpdate = {
-  /** Whether there is still something to do; it is asked again when others have written the admin. */
-  readonly isNeeded: (admin: AdminDocument) => boolean;
-  readonly set: { readonly email_verified?: boolean };
-  readonly raiseEpoch: boolean;
-  readonly audit: AuditNote;
-};
-
 /**
- * Makes a change of an admin, however often others write the admin in between.
+ * Makes a change of an admin that can be made of any version, however often others write the admin in between.
  * @param admin as it was last read
+ * @param update.isNeeded whether there is still something to do; asked again when others have written the admin
  * @throws {DomainError} conflict when others write the admin all the time
  */
 export async function updateAdmin(
   context: Recording,
   admin: AdminDocument,
-  { isNeeded, set, raiseEpoch, audit }: AdminUpdate,
+  update: {
+    readonly isNeeded: (admin: AdminDocument) => boolean;
+    readonly set: { readonly email_verified?: boolean };
+    readonly raiseEpoch: boolean;
+    readonly audit: AuditNote;
+  },
 ): Promise<void> {
-  const { admins } = context.master;
+  const { isNeeded, audit, raiseEpoch } = update;
+  const set = { ...update.set, changed_by: audit.event_id, updated_at: context.clock() };
   let current: AdminDocument | undefined = admin;
   for (let attempt = 1; current !== undefined && isNeeded(current); attempt++) {
     if (attempt > ATTEMPTS) throw changedMeanwhile();
-    const { _id, version } = current;
-    const pending = withPendingAudit(context, current, [audit]);
-    const changes = { ...set, ...pending, changed_by: audit.event_id, updated_at: context.clock() };
-    const { matched } = await retryOnUnknownOutcome(context, () =>
-      admins.updateOne({ _id, version }, { $set: changes, $inc: { version: 1, ...(raiseEpoch && { epoch: 1 }) } }),
-    );
-    if (matched === 1) break;
-    current = await admins.findOne({ _id });
+    if (await write(context, current, { set, raiseEpoch, audit: [audit] })) break;
+    current = await context.master.admins.findOne({ _id: admin._id });
   }
   await flushPendingAudit(context, admin._id);
+}
+
+/** Writes a change with its notes. @returns false when the admin is not as it was read */
+async function write(
+  context: Recording,
+  admin: AdminDocument,
+  change: Pick<AdminChange, 'set'> & {
+    readonly raiseEpoch: boolean;
+    readonly audit: PendingAudit | readonly AuditNote[];
+  },
+): Promise<boolean> {
+  const { _id, version } = admin;
+  const $set = { ...change.set, ...withPendingAudit(context, admin, change.audit) };
+  const $inc = { version: 1, ...(change.raiseEpoch && { epoch: 1 }) };
+  const { matched } = await retryOnUnknownOutcome(context, () =>
+    context.master.admins.updateOne({ _id, version }, { $set, $inc }),
+  );
+  return matched === 1;
 }
 
 /** The refusal of an email that another admin of the organization has. */
@@ -99,20 +102,16 @@ export const emailTaken = (): DomainError =>
  * @throws {DomainError} too_many_requests, busy
  */
 export async function isCurrentPassword(
-  context: Recording & BudgetContext & Needs<'settings' | 'passwords' | 'newId'>,
+  context: Context,
   input: Pick<Principal, 'organization' | 'admin'> & { readonly password: string },
 ): Promise<boolean> {
   const { organization, admin, password } = input;
   const limit = context.settings.limits.loginAccount;
   const budget: Budget = { name: 'current-password', owner: admin._id, limit };
-  const consumed = await consume(context, budget);
-  if (!consumed.granted) throw tooManyRequests(consumed.seconds);
+  await requireBudget(context, budget);
   const fits = await context.passwords.verify(password, admin.password_hash);
-  if (fits) await reset(context, budget);
-  else {
-    const accounts = [{ organization, admin }];
-    await countSignInFailure(context, { wanted: admin._id, accounts, action: 'session.sign_in_failed' });
-  }
+  const failure = { wanted: admin._id, accounts: [{ organization, admin }], action: 'session.sign_in_failed' } as const;
+  await (fits ? reset(context, budget) : countSignInFailure(context, failure));
   return fits;
 }
 
@@ -121,7 +120,7 @@ export async function isCurrentPassword(
  * changed in between stays as it is. Never throws: no sign-in is refused for this.
  */
 export async function rehash(
-  context: Needs<'master' | 'passwords' | 'log' | 'request'>,
+  context: Context,
   { admin, password }: { readonly admin: AdminDocument; readonly password: string },
 ): Promise<void> {
   const { _id, password_hash } = admin;

@@ -1,5 +1,5 @@
 /**
- * Changing the role of admins, and removing them. It is journaled as an operation of the organization, one at a time:
+ * The admins of an organization. Changing the role of admins, and removing them. It is journaled as an operation of the organization, one at a time:
  * so "there is another owner" stays true from when it is checked until the change is written. Every write of an admin
  * compares its version: an instance that was paused longer than its lease writes nothing late.
  */
@@ -12,6 +12,8 @@ import { DomainError } from '../errors.ts';
 import { beginOperation, endOperation } from '../organization/journal.ts';
 import { changedMeanwhile, outcomeUnknown } from '../organization/refusals.ts';
 import type { MembershipOperation, OrganizationDocument } from '../organization/schema.ts';
+import type { Page, PageInput } from '../page.ts';
+import { findPage } from '../page.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Role } from '../roles.ts';
 import { isPermitted } from '../roles.ts';
@@ -21,6 +23,16 @@ import { adminView } from './schema.ts';
 
 /** The admin's email or password changes in between at most this often before the caller is asked to try again. */
 const ATTEMPTS = 5;
+
+/** The admins of the principal's organization, in the order in which they were added. */
+export async function listAdmins(
+  context: Needs<'master'>,
+  { principal, ...page }: PageInput & { readonly principal: Principal },
+): Promise<Page<AdminView>> {
+  const own = { organization_id: principal.organization._id };
+  const { items, next_cursor } = await findPage(context.master.admins, own, page);
+  return { items: items.map(adminView), next_cursor };
+}
 
 /**
  * Gives an admin of the principal's organization another role. The admin's sessions and tokens end.

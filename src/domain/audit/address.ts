@@ -2,7 +2,7 @@
  * Client addresses in the log: encrypted (AES-256-GCM) under a key of the organization's own. When that key is removed,
  * every one of them is unreadable for good. Entries stay as they are, and so does their chain.
  */
-import { randomHex } from '../secret.ts';
+import { hex, randomHex } from '../secret.ts';
 
 const KEY_BYTES = 32;
 const IV_BYTES = 12;
@@ -16,7 +16,7 @@ export async function concealAddress(key: string | null, address: string | null)
   const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
   const text = new TextEncoder().encode(address);
   const concealed = await crypto.subtle.encrypt({ name: 'AES-GCM', iv }, await importKey(key), text);
-  return toHex(iv) + toHex(new Uint8Array(concealed));
+  return hex(iv) + hex(new Uint8Array(concealed));
 }
 
 /** The address again; null when the key is gone, or is not the one that it was concealed with. */
@@ -34,8 +34,6 @@ export async function revealAddress(key: string | null, concealed: string | null
 
 const importKey = (key: string) =>
   crypto.subtle.importKey('raw', fromHex(key), { name: 'AES-GCM' }, false, ['encrypt', 'decrypt']);
-
-const toHex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 
 const fromHex = (text: string): Uint8Array<ArrayBuffer> =>
   Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));

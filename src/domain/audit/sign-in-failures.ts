@@ -19,7 +19,7 @@ const COUNTED_MS = 15 * 60 * 1000;
 
 const ATTEMPTS = 5;
 
-type Account = {
+type FailedAccount = {
   readonly admin: Pick<AdminDocument, '_id'>;
   readonly organization: Pick<OrganizationDocument, '_id' | 'address_key'>;
 };
@@ -33,7 +33,7 @@ export async function countSignInFailure(
   context: Recording,
   input: {
     readonly wanted: string;
-    readonly accounts: readonly Account[];
+    readonly accounts: readonly FailedAccount[];
     readonly action: SignInFailures['action'];
   },
 ): Promise<void> {
@@ -45,7 +45,7 @@ export async function countSignInFailure(
 async function count(
   { request, clock, keyedHash, newId, master }: Recording,
   wanted: string,
-  account: Account | undefined,
+  account: FailedAccount | undefined,
   action: SignInFailures['action'],
 ): Promise<void> {
   const now = clock();

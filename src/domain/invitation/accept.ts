@@ -1,11 +1,11 @@
 import { isStoreError } from '../../store/port.ts';
+import { findAccount } from '../admin/account.ts';
 import { emailTaken } from '../admin/credentials.ts';
 import { checkNewPassword } from '../admin/password-policy.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import { auditNote } from '../audit/note.ts';
 import { flushPendingAudit, withPendingAudit } from '../audit/pending.ts';
-import type { Recording } from '../audit/record.ts';
-import type { Needs } from '../context.ts';
+import type { Context } from '../context.ts';
 import { claimToken, findMail, invalidOneTimeToken } from '../one-time-token/one-time-token.ts';
 import { insertOnce } from '../retry.ts';
 import type { Role } from '../roles.ts';
@@ -27,24 +27,19 @@ export type AcceptedInvitation = {
  *   invite; admin_email_taken, busy
  */
 export async function acceptInvitation(
-  context: Recording & Needs<'request' | 'passwords' | 'newId'>,
+  context: Context,
   input: { readonly token: string; readonly password: string },
 ): Promise<AcceptedInvitation> {
-  const { admins, organizations } = context.master;
   const mail = await findMail(context, { kind: 'invitation', token: input.token });
   const { invitation, organization_id } = mail;
   if (invitation === null || organization_id === null) throw invalidOneTimeToken();
-  const [organization, inviter] = await Promise.all([
-    organizations.findOne({ _id: organization_id, status: 'active' }),
-    admins.findOne({ _id: invitation.invited_by, organization_id }),
-  ]);
-  if (organization === undefined || inviter === undefined || !isPermitted(inviter.role, 'admins.manage')) {
-    throw invalidOneTimeToken();
-  }
+  const inviter = await findAccount(context, { admin_id: invitation.invited_by, organization_id });
+  if (inviter === undefined || !isPermitted(inviter.admin.role, 'admins.manage')) throw invalidOneTimeToken();
+  const { organization } = inviter;
   checkNewPassword(input.password, 'password', { email: mail.to, organizationName: organization.name });
   const password_hash = await context.passwords.hash(input.password);
   const _id = context.newId();
-  const event = { event_id: mail._id, action: 'admin.joined', actor: _id, target: _id } as const;
+  const event = { event_id: mail._id, action: 'admin.joined', actor: _id } as const;
   const note = await auditNote(context, organization, event);
   await claimToken(context, mail);
   const now = context.clock();
@@ -64,7 +59,7 @@ export async function acceptInvitation(
     updated_at: now,
   };
   try {
-    await insertOnce(context, () => admins.insertOne(admin));
+    await insertOnce(context, () => context.master.admins.insertOne(admin));
   } catch (error) {
     if (!isStoreError(error, 'DuplicateKey')) throw error;
     throw emailTaken();

@@ -1,23 +1,30 @@
 import { emailTaken } from '../admin/credentials.ts';
 import { emailKey } from '../admin/schema.ts';
-import { auditNote } from '../audit/note.ts';
-import type { Recording } from '../audit/record.ts';
-import { record } from '../audit/record.ts';
-import type { Needs } from '../context.ts';
+import { recordEvent } from '../audit/record.ts';
+import type { Context, Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import type { EnqueueContext } from '../outbox/outbox.ts';
 import { enqueueMail, sendInBackground } from '../outbox/outbox.ts';
+import type { MailDocument } from '../outbox/schema.ts';
 import type { Page, PageInput } from '../page.ts';
 import { findPage } from '../page.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Role } from '../roles.ts';
 import type { Principal } from '../session/schema.ts';
-import type { InvitationView } from './schema.ts';
-import { invitationView } from './schema.ts';
 
 /** The open invitations and the admins that an organization has at most. */
 const MAX_OPEN = 50;
 const MAX_ADMINS = 1000;
+
+/** An open invitation, as the organization's admins see it. */
+export type InvitationView = { invitation_id: string; email: string; role: Role; created_at: Date; expires_at: Date };
+
+export const invitationView = ({ _id, to, invitation, created_at, expires_at }: MailDocument): InvitationView => ({
+  invitation_id: _id,
+  email: to,
+  role: invitation?.role ?? 'viewer',
+  created_at,
+  expires_at,
+});
 
 type ByPrincipal<T> = T & { readonly principal: Principal };
 
@@ -27,7 +34,7 @@ type ByPrincipal<T> = T & { readonly principal: Principal };
  * @throws {DomainError} admin_email_taken, too_many_invitations
  */
 export async function inviteAdmin(
-  context: Recording & EnqueueContext & Needs<'request'>,
+  context: Context,
   { principal, email, role }: ByPrincipal<{ readonly email: string; readonly role: Role }>,
 ): Promise<InvitationView> {
   const { organization, admin } = principal;
@@ -39,7 +46,7 @@ export async function inviteAdmin(
   await requireRoom(context, organization._id, MAX_OPEN - 1);
   const _id = context.newId();
   const event = { event_id: `${_id}:invited`, action: 'admin.invited', actor: admin._id, target: _id } as const;
-  await record(context, await auditNote(context, organization, event));
+  await recordEvent(context, organization, event);
   const mail = await enqueueMail(context, {
     ...own,
     _id,
@@ -86,22 +93,17 @@ export async function listInvitations(
 
 /** Withdraws an invitation: its token ends. @throws {DomainError} invitation_not_found */
 export async function withdrawInvitation(
-  context: Recording & Needs<'request'>,
+  context: Context,
   { principal, invitation_id }: ByPrincipal<{ readonly invitation_id: string }>,
 ): Promise<void> {
   const { organization, admin } = principal;
   const { mails } = context.master;
   const invitation = { _id: invitation_id, organization_id: organization._id, kind: 'invitation' };
-  if ((await mails.count(invitation)) === 0) throw invitationNotFound();
-  const note = await auditNote(context, organization, {
-    event_id: `${invitation_id}:withdrawn`,
-    action: 'admin.invitation_withdrawn',
-    actor: admin._id,
-    target: invitation_id,
-  });
-  await record(context, note);
+  if ((await mails.count(invitation)) === 0) {
+    throw new DomainError('invitation_not_found', 'No open invitation of this organization has this id.');
+  }
+  const event_id = `${invitation_id}:withdrawn`;
+  const event = { event_id, action: 'admin.invitation_withdrawn', actor: admin._id, target: invitation_id } as const;
+  await recordEvent(context, organization, event);
   await retryOnUnknownOutcome(context, () => mails.deleteOne(invitation));
 }
-
-const invitationNotFound = (): DomainError =>
-  new DomainError('invitation_not_found', 'No open invitation of this organization has this id.');

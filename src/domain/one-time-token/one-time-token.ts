@@ -3,10 +3,11 @@
  * derived from random bits in the mail's document and a key that only the service has. So it can be sent again after a
  * crash, and cannot be read in the store. A presented secret is compared by its hash.
  */
+import type { Account } from '../admin/account.ts';
+import { findAccount } from '../admin/account.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import type { OrganizationDocument } from '../organization/schema.ts';
 import type { MailDocument, MailKind } from '../outbox/schema.ts';
 import { randomHex, sha256 } from '../secret.ts';
 
@@ -57,16 +58,10 @@ export async function findMail(
  * The account that an admin's token is for, while the token is good.
  * @throws {DomainError} invalid_one_time_token
  */
-export async function findAccount(
-  { master }: Needs<'master'>,
-  mail: MailDocument,
-): Promise<{ admin: AdminDocument; organization: OrganizationDocument }> {
-  const [admin, organization] = await Promise.all([
-    master.admins.findOne({ _id: mail.admin_id, organization_id: mail.organization_id }),
-    master.organizations.findOne({ _id: mail.organization_id, status: 'active' }),
-  ]);
-  if (admin === undefined || organization === undefined || !isGoodFor(mail, admin)) throw invalidOneTimeToken();
-  return { admin, organization };
+export async function accountOf(context: Needs<'master'>, mail: MailDocument): Promise<Account> {
+  const account = await findAccount(context, mail);
+  if (account === undefined || !isGoodFor(mail, account.admin)) throw invalidOneTimeToken();
+  return account;
 }
 
 /**

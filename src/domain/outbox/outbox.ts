@@ -6,7 +6,7 @@
 
 import type { AdminDocument } from '../admin/schema.ts';
 import { wasChangedBy } from '../audit/pending.ts';
-import type { Context, Needs } from '../context.ts';
+import type { Needs } from '../context.ts';
 import { isGoodFor, newToken, tokenText } from '../one-time-token/one-time-token.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
 import { insertUnlessThere } from '../retry.ts';
@@ -17,6 +17,12 @@ import { toMessage } from './wording.ts';
 
 /** With a lease of 30 s, the last try is about two hours after the first. */
 const MAX_ATTEMPTS = 8;
+
+/** The accounts of one address that get a mail for one request. */
+const MAX_ACCOUNTS = 8;
+
+/** The mails with a good token that an account has at most: this bounds what a stranger can send to its mailbox. */
+const MAX_OPEN = 3;
 
 export type EnqueueContext = Needs<'master' | 'clock' | 'keyedHash' | 'newId' | 'settings' | 'wait'>;
 
@@ -60,21 +66,11 @@ export async function cancelMails({ master }: Needs<'master'>, mails: readonly M
   if (mails.length > 0) await master.mails.deleteMany({ _id: { $in: mails.map(({ _id }) => _id) } });
 }
 
-/** Enqueues the mails that a request for a new password leads to. */
-export type ExpandResetRequest = (context: SendContext, request: MailDocument) => Promise<readonly MailDocument[]>;
-
-/**
- * Sends mails after the answer. The reconciler tries failed ones again.
- * @param expandResetRequest for requests for a new password: see admin/forgot-password.ts
- */
-export function sendInBackground(
-  context: Needs<'runInBackground'>,
-  mails: readonly MailDocument[],
-  expandResetRequest: ExpandResetRequest = async () => [],
-): void {
+/** Sends mails after the answer. The reconciler tries failed ones again. */
+export function sendInBackground(context: Needs<'runInBackground'>, mails: readonly MailDocument[]): void {
   if (mails.length === 0) return;
-  void context.runInBackground(async (background: Context) => {
-    for (const mail of mails) await sendDueMail(background, mail, expandResetRequest);
+  void context.runInBackground(async (background) => {
+    for (const mail of mails) await sendDueMail(background, mail);
   });
 }
 
@@ -85,11 +81,7 @@ export type SendResult = 'settled' | 'postponed' | 'mailer_away';
  * Tries to send a mail once. The instance that moves `due_at` has the mail until then; the others do nothing.
  * @param mail as it was last read
  */
-export async function sendDueMail(
-  context: SendContext,
-  { _id, due_at, attempts }: MailDocument,
-  expandResetRequest: ExpandResetRequest,
-): Promise<SendResult> {
+export async function sendDueMail(context: SendContext, { _id, due_at, attempts }: MailDocument): Promise<SendResult> {
   const { mails, organizations, admins } = context.master;
   if (due_at === null) return 'settled';
   const next = new Date(context.clock().getTime() + context.settings.leaseMs * 2 ** attempts);
@@ -98,9 +90,9 @@ export async function sendDueMail(
   if (mail.attempts > MAX_ATTEMPTS || mail.expires_at <= context.clock()) return giveUp(context, mail, undefined);
   const { kind } = mail;
   if (kind === 'password_forgotten') {
-    const resets = await expandResetRequest(context, mail);
+    const resets = await enqueueResets(context, mail);
     await mails.deleteOne({ _id });
-    for (const reset of resets) await sendDueMail(context, reset, expandResetRequest);
+    for (const reset of resets) await sendDueMail(context, reset);
     return 'settled';
   }
   const [organization, admin] = await Promise.all([
@@ -116,6 +108,40 @@ export async function sendDueMail(
     case 'send':
       return deliver(context, mail, kind, organization?.name ?? '');
   }
+}
+
+/** Enqueues a mail for every account that a request for a new password may be for. */
+async function enqueueResets(context: EnqueueContext, request: MailDocument): Promise<MailDocument[]> {
+  const mails: MailDocument[] = [];
+  for (const admin of await findAccounts(context, request)) {
+    const open = { kind: 'password_reset', admin_id: admin._id, 'token.admin_epoch': admin.epoch };
+    if ((await context.master.mails.count(open, { limit: MAX_OPEN })) >= MAX_OPEN) continue;
+    mails.push(
+      await enqueueMail(context, {
+        kind: 'password_reset',
+        organization_id: admin.organization_id,
+        admin_id: admin._id,
+        to: admin.email,
+        to_key: admin.email_key,
+        epoch: admin.epoch,
+      }),
+    );
+  }
+  return mails;
+}
+
+async function findAccounts(
+  { master }: Needs<'master'>,
+  { to_key, organization_key }: MailDocument,
+): Promise<AdminDocument[]> {
+  const found = await master.admins.find({ email_key: to_key }, { sort: { _id: 1 } });
+  const active = await master.organizations.find({
+    _id: { $in: found.map((admin) => admin.organization_id) },
+    status: 'active',
+    ...(organization_key !== null && { key: organization_key }),
+  });
+  const ids = new Set(active.map(({ _id }) => _id));
+  return found.filter((admin) => ids.has(admin.organization_id)).slice(0, MAX_ACCOUNTS);
 }
 
 /** Whether the thing that a mail is about has happened, may still happen, or will not. */

@@ -18,7 +18,7 @@ export type Consumed =
   | { readonly granted: false; readonly seconds: number };
 
 /** What budgets need of the context. */
-export type BudgetContext = Needs<'master' | 'clock' | 'keyedHash' | 'request' | 'noteBudget' | 'log'>;
+export type BudgetContext = Needs<'master' | 'clock' | 'keyedHash' | 'request' | 'noteBudget' | 'log' | 'settings'>;
 
 /** The longest window that growth leads to, in milliseconds. */
 const LONGEST_MS = 60 * 60 * 1000;
@@ -64,6 +64,15 @@ export async function consume(context: BudgetContext, budget: Budget): Promise<C
 /** Removes a budget's window and its growth: the next attempt begins anew. */
 export async function reset(context: Needs<'master' | 'keyedHash'>, budget: Budget): Promise<void> {
   if (budget.limit !== null) await context.master.budgets.deleteOne({ _id: budgetId(context, budget) });
+}
+
+/**
+ * Consumes one attempt, or refuses.
+ * @throws {DomainError} too_many_requests, busy
+ */
+export async function requireBudget(context: BudgetContext, budget: Budget): Promise<void> {
+  const consumed = await consume(context, budget);
+  if (!consumed.granted) throw tooManyRequests(consumed.seconds);
 }
 
 /** The refusal of a request that has to wait. */

@@ -1,7 +1,6 @@
-import type { Needs } from '../context.ts';
 import { subscriberOf } from './address.ts';
 import type { BudgetContext } from './budget.ts';
-import { consume, tooManyRequests } from './budget.ts';
+import { requireBudget } from './budget.ts';
 import type { LimitedAction } from './schema.ts';
 
 /** The names that clients see in RateLimit headers. */
@@ -17,10 +16,9 @@ const BUDGET_NAMES: Readonly<Record<LimitedAction, string>> = {
  * address, is not counted.
  * @throws {DomainError} too_many_requests, busy
  */
-export async function limitByAddress(context: BudgetContext & Needs<'settings'>, action: LimitedAction): Promise<void> {
+export async function limitByAddress(context: BudgetContext, action: LimitedAction): Promise<void> {
   const { address } = context.request;
   if (address === null) return;
   const budget = { name: BUDGET_NAMES[action], owner: subscriberOf(address), limit: context.settings.limits[action] };
-  const consumed = await consume(context, budget);
-  if (!consumed.granted) throw tooManyRequests(consumed.seconds);
+  await requireBudget(context, budget);
 }

@@ -43,7 +43,7 @@ export type AccountLimits = {
  * @throws {DomainError} too_many_requests when no account may be tried; busy
  */
 export async function limitByAccount(
-  context: BudgetContext & Needs<'settings'>,
+  context: BudgetContext,
   input: {
     readonly emailKey: string;
     readonly admins: readonly AdminDocument[];
@@ -89,11 +89,7 @@ export async function limitByAccount(
 }
 
 /** The block's budget first: then no block can consume more of the budget for all than its own. */
-async function consumeShared(
-  context: BudgetContext & Needs<'settings'>,
-  emailKey: string,
-  address: string,
-): Promise<Consumed[]> {
+async function consumeShared(context: BudgetContext, emailKey: string, address: string): Promise<Consumed[]> {
   const limit = context.settings.limits.loginAccount;
   const owner = JSON.stringify([emailKey, blockOf(address)]);
   const block = await consume(context, { name: 'login-account', owner, limit });
@@ -107,7 +103,7 @@ async function consumeShared(
  * which others may share.
  */
 function ownBudget(
-  context: BudgetContext & Needs<'settings'>,
+  context: BudgetContext,
   admin: AdminDocument,
   address: string,
   deviceCookies: readonly string[],

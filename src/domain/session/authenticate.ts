@@ -1,3 +1,4 @@
+import { findAccount } from '../admin/account.ts';
 import type { Needs } from '../context.ts';
 import type { Principal } from './schema.ts';
 import { currentEpoch, invalidToken, isInForce } from './tokens.ts';
@@ -13,14 +14,12 @@ export async function authenticate(
 ): Promise<Principal> {
   const claims = await context.tokens.verify(token);
   if (claims === undefined) throw invalidToken();
-  const { organizations, admins, sessions } = context.master;
   const own = { admin_id: claims.admin_id, organization_id: claims.org_id };
-  const [organization, admin, session] = await Promise.all([
-    organizations.findOne({ _id: claims.org_id, status: 'active' }),
-    admins.findOne({ _id: claims.admin_id, organization_id: claims.org_id }),
-    sessions.findOne({ _id: claims.sid, ...own }),
+  const [account, session] = await Promise.all([
+    findAccount(context, own),
+    context.master.sessions.findOne({ _id: claims.sid, ...own }),
   ]);
-  if (organization === undefined || admin === undefined || session === undefined) throw invalidToken();
-  if (claims.epoch !== currentEpoch({ organization, admin }) || !isInForce(context, session)) throw invalidToken();
-  return { admin, organization, session, claims };
+  if (account === undefined || session === undefined) throw invalidToken();
+  if (claims.epoch !== currentEpoch(account) || !isInForce(context, session)) throw invalidToken();
+  return { ...account, session, claims };
 }

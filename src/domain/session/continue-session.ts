@@ -4,9 +4,6 @@ import type { Principal } from './schema.ts';
 import type { AccessToken } from './tokens.ts';
 import { currentEpoch, issueAccessToken } from './tokens.ts';
 
-/** The answer to a change by a session. It has no refresh token: the session keeps the one that it has. */
-export type ContinuedSession = AccessToken;
-
 /**
  * Continues a session after a change of its admin or organization. Where the change raised an epoch, the session goes
  * on with the new epoch and with the refresh token that it has; the admin's other sessions end. If another change has
@@ -19,7 +16,7 @@ export type ContinuedSession = AccessToken;
 export async function continueSession(
   context: Needs<'master' | 'wait' | 'tokens'>,
   { organization, admin, session, claims, signedInAt }: Principal & { readonly signedInAt: Date },
-): Promise<ContinuedSession> {
+): Promise<AccessToken> {
   const { sessions } = context.master;
   const epoch = currentEpoch({ organization, admin });
   if (epoch !== session.epoch) {

@@ -1,21 +1,20 @@
+import type { Account } from '../admin/account.ts';
 import { rehash } from '../admin/credentials.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
-import { auditNote } from '../audit/note.ts';
-import type { Recording } from '../audit/record.ts';
-import { record } from '../audit/record.ts';
+import { recordEvent } from '../audit/record.ts';
 import { countSignInFailure } from '../audit/sign-in-failures.ts';
-import type { Needs } from '../context.ts';
+import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { organizationKey } from '../organization/name.ts';
-import type { BudgetContext } from '../rate-limit/budget.ts';
+import type { OrganizationDocument } from '../organization/schema.ts';
 import { limitByAddress } from '../rate-limit/by-address.ts';
 import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { createDeviceCookie } from '../rate-limit/device-cookie.ts';
 import type { AccountLimits } from '../rate-limit/sign-in-limits.ts';
 import { limitByAccount } from '../rate-limit/sign-in-limits.ts';
 import { openSession } from './open-session.ts';
-import type { SignedIn, Tokens } from './tokens.ts';
+import type { Tokens } from './tokens.ts';
 
 /** The accounts of one email that a sign-in without `organization_name` tries: this bounds its hashing. */
 const MAX_ACCOUNTS = 8;
@@ -36,14 +35,12 @@ export type LogInResult = Tokens & {
   device_cookie: DeviceCookie;
 };
 
-type LogInContext = Recording & BudgetContext & Needs<'settings' | 'passwords' | 'tokens' | 'newId'>;
-
 /**
  * Signs an admin in. The work is the same for an account that does not exist.
  * @throws {DomainError} invalid_credentials, the same for every reason; organization_required when the password is
  *   correct for accounts of several organizations; too_many_requests, busy
  */
-export async function logIn(context: LogInContext, input: LogInInput): Promise<LogInResult> {
+export async function logIn(context: Context, input: LogInInput): Promise<LogInResult> {
   const { candidates, limits } = await findAccounts(context, input);
   if (candidates.length > MAX_ACCOUNTS) throw organizationRequired([]);
   const accounts = candidates.filter(({ admin }) => limits.admitted.includes(admin));
@@ -65,13 +62,15 @@ export async function logIn(context: LogInContext, input: LogInInput): Promise<L
     throw organizationRequired(matching.map(({ organization }) => organization.name));
   }
   // The log has its entry before there is a session: no session is ever there unrecorded.
-  await Promise.all([recordSignIn(context, account), ...settled]);
+  const { admin, organization } = account;
+  const event = { event_id: context.newId(), action: 'session.signed_in', actor: admin._id } as const;
+  await Promise.all([recordEvent(context, organization, event), ...settled]);
   return {
     ...(await openSession(context, account)),
-    admin_id: account.admin._id,
-    admin_email: account.admin.email,
-    organization: account.organization.name,
-    device_cookie: createDeviceCookie(context, account.admin),
+    admin_id: admin._id,
+    admin_email: admin.email,
+    organization: organization.name,
+    device_cookie: createDeviceCookie(context, admin),
   };
 }
 
@@ -80,73 +79,51 @@ export async function logIn(context: LogInContext, input: LogInInput): Promise<L
  * @throws {DomainError} too_many_requests, busy
  */
 async function findAccounts(
-  context: LogInContext,
+  context: Context,
   input: LogInInput,
-): Promise<{ candidates: readonly SignedIn[]; limits: AccountLimits }> {
-  const email_key = emailKey(input.email);
-  const [found] = await Promise.all([
-    input.organization_name === undefined
-      ? findByEmail(context, email_key)
-      : findInOrganization(context, email_key, input.organization_name),
-    limitByAddress(context, 'loginAddress'),
-  ]);
-  const active = found.accounts();
-  const limiting = limitByAccount(context, {
-    emailKey: email_key,
-    admins: found.admins,
-    deviceCookies: input.device_cookies,
-  }).catch(async (error: unknown) => {
+): Promise<{ candidates: readonly Account[]; limits: AccountLimits }> {
+  const [{ admins, named }] = await Promise.all([findAdmins(context, input), limitByAddress(context, 'loginAddress')]);
+  const active = named === undefined ? findActive(context, admins) : Promise.resolve(named);
+  const accounts = active.then((organizations) =>
+    admins.flatMap((admin) =>
+      organizations.filter(({ _id }) => _id === admin.organization_id).map((found) => ({ admin, organization: found })),
+    ),
+  );
+  const asked = { emailKey: emailKey(input.email), admins, deviceCookies: input.device_cookies };
+  const limiting = limitByAccount(context, asked).catch(async (error: unknown) => {
     if (error instanceof DomainError && error.code === 'too_many_requests') {
-      await countFailure(context, input, await active, 'session.sign_in_throttled');
+      await countFailure(context, input, await accounts, 'session.sign_in_throttled');
     }
     throw error;
   });
-  const [candidates, limits] = await Promise.all([active, limiting]);
+  const [candidates, limits] = await Promise.all([accounts, limiting]);
   return { candidates, limits };
 }
 
-/** Admins of an email, and with them a way to those whose organization is active. */
-type Found = { readonly admins: readonly AdminDocument[]; accounts(): Promise<readonly SignedIn[]> };
-
-async function findByEmail({ master }: Needs<'master'>, email_key: string): Promise<Found> {
-  const admins = await master.admins.find({ email_key }, { sort: { _id: 1 }, limit: MAX_ACCOUNTS + 1 });
-  return {
-    admins,
-    accounts: async () => {
-      const ids = admins.map(({ organization_id }) => organization_id);
-      const active = await master.organizations.find({ _id: { $in: ids }, status: 'active' });
-      const byId = new Map(active.map((organization) => [organization._id, organization]));
-      return admins.flatMap((admin) => {
-        const organization = byId.get(admin.organization_id);
-        return organization === undefined ? [] : [{ admin, organization }];
-      });
-    },
-  };
+/** The admins of the email; with the organization of the name, or none, where one is named. */
+async function findAdmins(
+  { master }: Context,
+  { email, organization_name }: LogInInput,
+): Promise<{ readonly admins: readonly AdminDocument[]; readonly named?: readonly OrganizationDocument[] }> {
+  const { admins, organizations } = master;
+  const email_key = emailKey(email);
+  if (organization_name === undefined) {
+    return { admins: await admins.find({ email_key }, { sort: { _id: 1 }, limit: MAX_ACCOUNTS + 1 }) };
+  }
+  const key = organizationKey(organization_name);
+  const organization = key === undefined ? undefined : await organizations.findOne({ key, status: 'active' });
+  const own = { organization_id: organization?._id ?? '', email_key };
+  return { admins: await admins.find(own, { limit: 1 }), named: organization === undefined ? [] : [organization] };
 }
 
-async function findInOrganization({ master }: Needs<'master'>, email_key: string, name: string): Promise<Found> {
-  const key = organizationKey(name);
-  const organization = key === undefined ? undefined : await master.organizations.findOne({ key, status: 'active' });
-  const admin = await master.admins.findOne({ organization_id: organization?._id ?? '', email_key });
-  const accounts = organization === undefined || admin === undefined ? [] : [{ admin, organization }];
-  return { admins: accounts.map((account) => account.admin), accounts: async () => accounts };
-}
-
-async function recordSignIn(context: LogInContext, { admin, organization }: SignedIn): Promise<void> {
-  const note = await auditNote(context, organization, {
-    event_id: context.newId(),
-    action: 'session.signed_in',
-    actor: admin._id,
-    target: admin._id,
-  });
-  await record(context, note);
-}
+const findActive = ({ master }: Context, admins: readonly AdminDocument[]): Promise<OrganizationDocument[]> =>
+  master.organizations.find({ _id: { $in: admins.map((admin) => admin.organization_id) }, status: 'active' });
 
 /** One write for each account that was tried, and one for an account that does not exist. */
 function countFailure(
-  context: LogInContext,
+  context: Context,
   { email, organization_name }: LogInInput,
-  accounts: readonly SignedIn[],
+  accounts: readonly Account[],
   action: 'session.sign_in_failed' | 'session.sign_in_throttled',
 ): Promise<void> {
   const wanted = JSON.stringify([emailKey(email), organizationKey(organization_name ?? '') ?? '']);

@@ -1,7 +1,8 @@
+import type { Account } from '../admin/account.ts';
 import type { Needs } from '../context.ts';
 import { formatRefreshToken, hashesOf, newFamily } from './refresh-token.ts';
 import type { SessionDocument } from './schema.ts';
-import type { SignedIn, Tokens } from './tokens.ts';
+import type { Tokens } from './tokens.ts';
 import { currentEpoch, issueAccessToken } from './tokens.ts';
 
 /** The sessions that an admin has at most: a further sign-in ends the one that was unused for the longest time. */
@@ -13,17 +14,16 @@ const EXCESS = 50;
 /** Opens a session for an admin who has just given the password, and issues its first tokens. */
 export async function openSession(
   context: Needs<'master' | 'clock' | 'newId' | 'request' | 'settings' | 'tokens'>,
-  signedIn: SignedIn,
+  account: Account,
 ): Promise<Tokens> {
   const now = context.clock();
   const token = newFamily(context.newId());
-  const { organization, admin } = signedIn;
   const session: SessionDocument = {
     _id: token.sessionId,
-    organization_id: organization._id,
-    admin_id: admin._id,
+    organization_id: account.organization._id,
+    admin_id: account.admin._id,
     ...(await hashesOf(token)),
-    epoch: currentEpoch(signedIn),
+    epoch: currentEpoch(account),
     address: context.request.address,
     device: context.request.device,
     signed_in_at: now,
@@ -31,7 +31,7 @@ export async function openSession(
     expires_at: new Date(now.getTime() + context.settings.sessionSeconds.absolute * 1000),
   };
   await Promise.all([context.master.sessions.insertOne(session), endExcessSessions(context, session)]);
-  const issued = await issueAccessToken(context, { ...signedIn, sessionId: session._id, signedInAt: now });
+  const issued = await issueAccessToken(context, { ...account, sessionId: session._id, signedInAt: now });
   return { ...issued, refresh_token: formatRefreshToken(token) };
 }
 

@@ -1,7 +1,6 @@
-import { auditNote } from '../audit/note.ts';
-import type { Recording } from '../audit/record.ts';
-import { record } from '../audit/record.ts';
-import type { Needs } from '../context.ts';
+import { findAccount } from '../admin/account.ts';
+import { recordEvent } from '../audit/record.ts';
+import type { Context } from '../context.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import { formatRefreshToken, hashesOf, parseRefreshToken, successorOf } from './refresh-token.ts';
@@ -15,25 +14,16 @@ import { currentEpoch, invalidToken, isInForce, issueAccessToken } from './token
  * keep the session unnoticed. A token that never belonged to the session ends nothing.
  * @throws {DomainError} invalid_token
  */
-export async function refreshSession(
-  context: Recording & Needs<'settings' | 'tokens' | 'request'>,
-  input: { readonly refresh_token: string },
-): Promise<Tokens> {
-  const { sessions, organizations, admins } = context.master;
+export async function refreshSession(context: Context, input: { readonly refresh_token: string }): Promise<Tokens> {
+  const { sessions } = context.master;
   const token = parseRefreshToken(input.refresh_token);
   if (token === undefined) throw invalidToken();
   const { family_hash, secret_hash } = await hashesOf(token);
   const session = await sessions.findOne({ _id: token.sessionId, family_hash });
   if (session === undefined) throw invalidToken();
-
-  const { organization_id } = session;
-  const [organization, admin] = await Promise.all([
-    organizations.findOne({ _id: organization_id, status: 'active' }),
-    admins.findOne({ _id: session.admin_id, organization_id }),
-  ]);
-  if (organization === undefined || admin === undefined) throw invalidToken();
-  const signedIn = { organization, admin };
-  if (session.epoch !== currentEpoch(signedIn) || !isInForce(context, session)) throw invalidToken();
+  const account = await findAccount(context, session);
+  if (account === undefined || session.epoch !== currentEpoch(account)) throw invalidToken();
+  if (!isInForce(context, session)) throw invalidToken();
 
   const next = successorOf(token);
   const { secret_hash: next_hash } = await hashesOf(next);
@@ -46,28 +36,27 @@ export async function refreshSession(
     ),
   );
   if (matched === 0) {
-    await endReused(context, organization, session);
+    await endReused(context, account.organization, session);
     throw invalidToken();
   }
   const { signed_in_at: signedInAt } = session;
-  const issued = await issueAccessToken(context, { ...signedIn, sessionId: session._id, signedInAt });
+  const issued = await issueAccessToken(context, { ...account, sessionId: session._id, signedInAt });
   return { ...issued, refresh_token: formatRefreshToken(next) };
 }
 
 /** Ends a session of which a used refresh token was presented. */
 async function endReused(
-  context: Recording & Needs<'request'>,
+  context: Context,
   organization: OrganizationDocument,
   { _id, family_hash }: SessionDocument,
 ): Promise<void> {
-  const note = await auditNote(context, organization, {
+  await recordEvent(context, organization, {
     event_id: `${_id}:${family_hash}:reused`,
     action: 'session.refresh_reused',
     actor: 'anonymous',
     target: _id,
     outcome: 'failure',
   });
-  await record(context, note);
   const ended = await retryOnUnknownOutcome(context, () => context.master.sessions.deleteOne({ _id, family_hash }));
   if (ended === 0) return;
   context.log('warn', 'session.refresh_reused', { request_id: context.request.id, organization_id: organization._id });

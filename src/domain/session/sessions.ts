@@ -1,10 +1,11 @@
+import { updateAdmin } from '../admin/credentials.ts';
 import { auditNote } from '../audit/note.ts';
-import type { Recording } from '../audit/record.ts';
-import { record } from '../audit/record.ts';
-import type { Needs } from '../context.ts';
+import { recordEvent } from '../audit/record.ts';
+import type { Context, Needs } from '../context.ts';
 import type { Page, PageInput } from '../page.ts';
 import { findPage } from '../page.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
+import { hashesOf, parseRefreshToken } from './refresh-token.ts';
 import type { Principal, SessionDocument } from './schema.ts';
 import { currentEpoch, idleSince } from './tokens.ts';
 
@@ -54,19 +55,55 @@ const sessionView = (session: SessionDocument, principal: Principal): SessionVie
  * there.
  */
 export async function endSession(
-  context: Recording & Needs<'request'>,
+  context: Context,
   { principal, session_id }: { readonly principal: Principal; readonly session_id: string },
 ): Promise<void> {
   const { admin, organization } = principal;
   const own = { _id: session_id, admin_id: admin._id, organization_id: organization._id };
   const session = await context.master.sessions.findOne(own);
   if (session === undefined) return;
-  const note = await auditNote(context, organization, {
-    event_id: `${session_id}:${session.family_hash}:ended`,
-    action: 'session.ended',
-    actor: admin._id,
-    target: session_id,
-  });
-  await record(context, note);
+  const event_id = `${session_id}:${session.family_hash}:ended`;
+  const event = { event_id, action: 'session.ended', actor: admin._id, target: session_id } as const;
+  await recordEvent(context, organization, event);
   await retryOnUnknownOutcome(context, () => context.master.sessions.deleteOne(own));
+}
+
+/** Ends the session of a refresh token. Does nothing for a token that is not known: its session has ended already. */
+export async function logOut(context: Context, input: { readonly refresh_token: string }): Promise<void> {
+  const { sessions, organizations } = context.master;
+  const token = parseRefreshToken(input.refresh_token);
+  if (token === undefined) return;
+  const { family_hash } = await hashesOf(token);
+  const own = { _id: token.sessionId, family_hash };
+  const session = await sessions.findOne(own);
+  if (session === undefined) return;
+  const organization = await organizations.findOne({ _id: session.organization_id });
+  if (organization !== undefined) {
+    const event_id = `${session._id}:${family_hash}:signed_out`;
+    const event = { event_id, action: 'session.signed_out', actor: session.admin_id, target: session._id } as const;
+    await recordEvent(context, organization, event);
+  }
+  await retryOnUnknownOutcome(context, () => sessions.deleteOne(own));
+}
+
+/**
+ * Ends every session of the principal, the present one included, with all their tokens: the admin's epoch rises.
+ * @throws {DomainError} conflict when others change the admin all the time
+ */
+export async function logOutEverywhere(
+  context: Context,
+  { principal }: { readonly principal: Principal },
+): Promise<void> {
+  const { admin, organization, claims } = principal;
+  const event = { event_id: context.newId(), action: 'session.signed_out_everywhere', actor: admin._id } as const;
+  await updateAdmin(context, admin, {
+    // Where the epoch has risen since, all these sessions have ended already.
+    isNeeded: (current) => current.epoch === admin.epoch,
+    set: {},
+    raiseEpoch: true,
+    audit: await auditNote(context, organization, event),
+  });
+  await retryOnUnknownOutcome(context, () =>
+    context.master.sessions.deleteMany({ admin_id: admin._id, epoch: { $lte: claims.epoch } }),
+  );
 }

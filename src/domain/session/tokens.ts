@@ -1,7 +1,6 @@
-import type { AdminDocument } from '../admin/schema.ts';
+import type { Account } from '../admin/account.ts';
 import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import type { OrganizationDocument } from '../organization/schema.ts';
 import type { SessionDocument } from './schema.ts';
 
 /** An access token, as it is answered. */
@@ -15,10 +14,8 @@ export type AccessToken = {
 /** The answer to a sign-in and to a refresh. */
 export type Tokens = AccessToken & { refresh_token: string };
 
-export type SignedIn = { readonly organization: OrganizationDocument; readonly admin: AdminDocument };
-
 /** The epoch that tokens of this admin carry now. */
-export const currentEpoch = ({ organization, admin }: SignedIn): number => organization.epoch + admin.epoch;
+export const currentEpoch = ({ organization, admin }: Account): number => organization.epoch + admin.epoch;
 
 /** Sessions that were last used before this time have been idle for too long. */
 export const idleSince = ({ clock, settings }: Needs<'clock' | 'settings'>): Date =>
@@ -37,7 +34,7 @@ export const isInForce = (
  */
 export async function issueAccessToken(
   { tokens }: Needs<'tokens'>,
-  input: SignedIn & { readonly sessionId: string; readonly signedInAt: Date; readonly exp?: number },
+  input: Account & { readonly sessionId: string; readonly signedInAt: Date; readonly exp?: number },
 ): Promise<AccessToken> {
   const { organization, admin, sessionId, signedInAt, exp } = input;
   const { token, expiresIn } = await tokens.issue({

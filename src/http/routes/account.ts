@@ -1,8 +1,6 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
-import { changePassword } from '../../domain/admin/change-password.ts';
-import { forgotPassword } from '../../domain/admin/forgot-password.ts';
-import { resetPassword } from '../../domain/admin/reset-password.ts';
+import { changePassword, forgotPassword, resetPassword } from '../../domain/admin/password.ts';
 import { resendVerification, verifyEmail } from '../../domain/admin/verify-email.ts';
 import { acceptInvitation } from '../../domain/invitation/accept.ts';
 import type { Env } from '../env.ts';

@@ -1,9 +1,8 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { logIn } from '../../domain/session/log-in.ts';
-import { logOut, logOutEverywhere } from '../../domain/session/log-out.ts';
 import { refreshSession } from '../../domain/session/refresh.ts';
-import { endSession, listSessions } from '../../domain/session/sessions.ts';
+import { endSession, listSessions, logOut, logOutEverywhere } from '../../domain/session/sessions.ts';
 import { deviceCookies, setDeviceCookie } from '../device-cookie.ts';
 import type { Env } from '../env.ts';
 import { routeGroup } from '../route.ts';

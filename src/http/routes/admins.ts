@@ -1,7 +1,6 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
-import { listAdmins } from '../../domain/admin/list.ts';
-import { changeRole, removeAdmin } from '../../domain/admin/membership.ts';
+import { changeRole, listAdmins, removeAdmin } from '../../domain/admin/membership.ts';
 import type { Env } from '../env.ts';
 import { routeGroup } from '../route.ts';
 import { page, pageQuery, role, timestamp } from '../schemas.ts';

@@ -1,0 +1,18 @@
+import type { Needs } from '../context.ts';
+import type { OrganizationDocument } from '../organization/schema.ts';
+import type { AdminDocument } from './schema.ts';
+
+/** An admin, and the admin's organization. */
+export type Account = { readonly admin: AdminDocument; readonly organization: OrganizationDocument };
+
+/** The account of an admin, as it is now; undefined when the admin is gone, or the organization is not active. */
+export async function findAccount(
+  { master }: Needs<'master'>,
+  { admin_id, organization_id }: { readonly admin_id: string | null; readonly organization_id: string | null },
+): Promise<Account | undefined> {
+  const [admin, organization] = await Promise.all([
+    master.admins.findOne({ _id: admin_id, organization_id }),
+    master.organizations.findOne({ _id: organization_id, status: 'active' }),
+  ]);
+  return admin && organization && { admin, organization };
+}
