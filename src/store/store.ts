@@ -64,10 +64,6 @@ export class Store {
     await this.#run({ op: 'ping' });
   }
 
-  get limits(): Executor['limits'] {
-    return this.#executor.limits;
-  }
-
   close(): Promise<void> {
     return this.#executor.close();
   }
