@@ -1,12 +1,13 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { GetConnInfo } from 'hono/conninfo';
 import { createMiddleware } from 'hono/factory';
+import { HTTPException } from 'hono/http-exception';
 import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
+import { timeout } from 'hono/timeout';
 import { DeploymentMismatchError } from './domain/deployment.ts';
 import { accessLog } from './http/access-log.ts';
 import { createClientAddress } from './http/client-address.ts';
-import { deadline } from './http/deadline.ts';
 import type { Env } from './http/env.ts';
 import { problem, problemOf } from './http/problem.ts';
 import type { WaitUntil } from './http/request-context.ts';
@@ -41,7 +42,9 @@ export function createApp(services: Services, getConnInfo: GetConnInfo, waitUnti
   );
   app.use(accessLog);
   app.use(secureHeaders());
-  app.use(deadline(services.requestMs));
+  // A request may wait for the store several times, and each wait has a bound of its own only. The work that a late one
+  // had begun goes on, and ends as if the caller had gone away.
+  app.use(timeout(services.requestMs, () => new HTTPException(503)));
   if (waitUntil !== undefined) app.use(outlivingItsAnswer(waitUntil));
   app.onError((error, c) => {
     if (!(error instanceof DeploymentMismatchError)) return problemOf(c, error);

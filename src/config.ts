@@ -2,7 +2,7 @@ import ipaddr from 'ipaddr.js';
 import * as z from 'zod';
 import type { KeyAlgorithm } from './platform/key-ring.ts';
 import { howToMake, KEY_ALGORITHMS, MIN_SECRET_BYTES } from './platform/key-ring.ts';
-import { FILE_REFERENCE } from './platform/secrets.ts';
+import { isReference } from './platform/secrets.ts';
 import { checkMongoUri } from './store/mongo/uri.ts';
 
 /** The environment as every runtime can give it: names to text. */
@@ -31,7 +31,7 @@ const mongoUri = text.superRefine((uri, context) => {
 
 const isSecret = (secret: string): boolean => new TextEncoder().encode(secret).byteLength >= MIN_SECRET_BYTES;
 const secret = text.refine(
-  (value) => value.startsWith(FILE_REFERENCE) || isSecret(value),
+  (value) => isReference(value) || isSecret(value),
   `must have at least ${MIN_SECRET_BYTES} bytes. ${howToMake('HS256')}`,
 );
 const secretList = text

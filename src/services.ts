@@ -1,15 +1,14 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Config } from './config.ts';
-import type { Context, Log, Passwords, RequestInfo } from './domain/context.ts';
+import type { Context, Log, RequestInfo } from './domain/context.ts';
 import { prepareDeployment } from './domain/deployment.ts';
-import { DomainError } from './domain/errors.ts';
 import { Master } from './domain/master.ts';
 import { resumeOperation } from './domain/operations.ts';
 import type { Mailer } from './domain/outbox/schema.ts';
 import { reconcile } from './domain/reconcile.ts';
 import { createAccessTokens } from './platform/access-token.ts';
 import type { Hasher } from './platform/hashing/hasher.ts';
-import { costOf, HasherBusyError } from './platform/hashing/hasher.ts';
+import { costOf } from './platform/hashing/hasher.ts';
 import type { KeyRings } from './platform/key-rings.ts';
 import { createSecretKeyRings } from './platform/key-rings.ts';
 import { createKeyedHash } from './platform/keyed-hash.ts';
@@ -38,7 +37,7 @@ export type Platform = {
   /** The time, where it is not the machine's own. */
   readonly time?: Pick<Context, 'clock' | 'wait'>;
   /** Left out: nothing is sent, and the log says what would have been. */
-  readonly mailer?: Mailer;
+  readonly mailer?: Mailer | undefined;
   /** Begins work in a turn of its own; resolves when it has ended, and never rejects. Left out: the reconciler does it. */
   readonly background?: (work: () => Promise<unknown>) => Promise<void>;
 };
@@ -74,7 +73,11 @@ export function createServices(config: Config, platform: Platform) {
     ...ports(),
     request: { id: 'service', address: null, device: null },
     noteBudget: () => {},
-    passwords: createPasswords(platform.hasher, config.BCRYPT_COST),
+    passwords: {
+      hash: (password) => platform.hasher.hash(password),
+      verify: (password, hash = '') => platform.hasher.verify(password, hash),
+      isOutdated: (hash) => (costOf(hash) ?? config.BCRYPT_COST) < config.BCRYPT_COST,
+    },
     tokens: createAccessTokens({
       keys: platform.keys ?? createSecretKeyRings(platform.jwtSecret, config.JWT_ALGORITHM),
       issuer: config.JWT_ISSUER,
@@ -159,18 +162,5 @@ export function createServices(config: Config, platform: Platform) {
       return reconcile(context, rounds++);
     },
     close: () => store.close(),
-  };
-}
-
-/** The runtime's hasher in the domain's terms. */
-function createPasswords(hasher: Hasher, cost: number): Passwords {
-  const busy = (error: unknown): never => {
-    if (!(error instanceof HasherBusyError)) throw error;
-    throw new DomainError('busy', 'Too many sign-ins at once. Try again.', { cause: error });
-  };
-  return {
-    hash: (password) => hasher.hash(password).catch(busy),
-    verify: (password, hash) => hasher.verify(password, hash ?? '').catch(busy),
-    isOutdated: (hash) => (costOf(hash) ?? cost) < cost,
   };
 }

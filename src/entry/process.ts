@@ -10,7 +10,7 @@ import { createLog } from '../platform/log.ts';
 import { createHttpMailer } from '../platform/mail/http-api.ts';
 import { createOutboxDirectory } from '../platform/mail/outbox-directory.ts';
 import { createSmtpMailer } from '../platform/mail/smtp.ts';
-import { createFileSecrets } from '../platform/secrets-file.ts';
+import { readFileSecret } from '../platform/secrets-file.ts';
 import { openSqliteFile, StoreFileError } from '../platform/sqlite-node.ts';
 import { storedSecret } from '../platform/stored-secret.ts';
 import type { Services } from '../services.ts';
@@ -63,7 +63,7 @@ export async function runProcess(
     const services = createServices(config, {
       executor: openExecutor(config),
       hasher: createHasher(config),
-      ...(await openTokenKeys(config, createFileSecrets(), () => openStoredSecret(config, log), log)),
+      ...(await openTokenKeys(config, readFileSecret, () => openStoredSecret(config, log), log)),
       log,
       mailer: openMailer(config, log),
       background: background.run,

@@ -4,7 +4,7 @@ import type { Log } from '../domain/context.ts';
 import { KeyError } from '../platform/key-ring.ts';
 import type { KeyRings } from '../platform/key-rings.ts';
 import { createSecretKeyRings, openKeyRings } from '../platform/key-rings.ts';
-import type { SecretsSource } from '../platform/secrets.ts';
+import type { ReadSecret } from '../platform/secrets.ts';
 import { SecretUnavailableError } from '../platform/secrets.ts';
 
 /**
@@ -14,14 +14,13 @@ import { SecretUnavailableError } from '../platform/secrets.ts';
  */
 export async function openTokenKeys(
   { JWT_SECRET: secret, JWT_KEYS: keySet, JWT_ALGORITHM: algorithm }: Config,
-  secrets: SecretsSource,
+  readSecret: ReadSecret,
   storedSecret: () => string | Promise<string>,
   log: Log,
 ): Promise<{ jwtSecret: string; keys: KeyRings }> {
-  const jwtSecret =
-    secret === undefined ? await storedSecret() : await usable('JWT_SECRET', () => secrets.read(secret));
+  const jwtSecret = secret === undefined ? await storedSecret() : await usable('JWT_SECRET', () => readSecret(secret));
   if (keySet !== undefined) {
-    return { jwtSecret, keys: await usable('JWT_KEYS', () => openKeyRings(keySet, secrets, log)) };
+    return { jwtSecret, keys: await usable('JWT_KEYS', () => openKeyRings(keySet, readSecret, log)) };
   }
   const keys = createSecretKeyRings(jwtSecret, algorithm);
   await usable('JWT_SECRET', () => keys.current());

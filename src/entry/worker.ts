@@ -10,7 +10,7 @@ import { createLog } from '../platform/log.ts';
 import type { SendEmailBinding } from '../platform/mail/cloudflare.ts';
 import { createCloudflareMailer } from '../platform/mail/cloudflare.ts';
 import { createHttpMailer } from '../platform/mail/http-api.ts';
-import { createPlainSecrets } from '../platform/secrets.ts';
+import { readPlainSecret } from '../platform/secrets.ts';
 import type { Services } from '../services.ts';
 import { createServices } from '../services.ts';
 import type { GatewayNamespace } from '../store/gateway/executor.ts';
@@ -74,14 +74,14 @@ async function start(env: Bindings): Promise<Running> {
     objects: config.GATEWAY_OBJECTS,
   });
   const storedSecret = () => env.STORE_GATEWAY.getByName(`sqlite:${config.MASTER_DB}`).secret();
-  const tokenKeys = await openTokenKeys(config, createPlainSecrets(), storedSecret, log);
+  const tokenKeys = await openTokenKeys(config, readPlainSecret, storedSecret, log);
   const services = createServices(config, {
     executor,
     hasher: createWorkerHasher({ cost: config.BCRYPT_COST }),
     ...tokenKeys,
     log,
     background: createBackground(log).run,
-    ...mailerOf(config, env),
+    mailer: mailerOf(config, env),
   });
   const app = createApp(services, getConnInfo, (c, work) => c.executionCtx.waitUntil(work));
   log('info', 'service.started', { store: config.MONGO_URI === undefined ? 'embedded' : 'mongodb' });
@@ -89,16 +89,15 @@ async function start(env: Bindings): Promise<Running> {
 }
 
 /** The configured provider's API, else the binding; without either, the log says that mail is not sent. */
-function mailerOf(config: Config, { SEND_EMAIL }: Bindings): { mailer?: Mailer } {
+function mailerOf(config: Config, { SEND_EMAIL }: Bindings): Mailer | undefined {
   const { SMTP_URL, MAIL_API_URL: url, MAIL_API_TOKEN: token = '', MAIL_FROM: from } = config;
   if (SMTP_URL !== undefined) {
     throw new ConfigError([
       'SMTP_URL cannot be used on Workers. Use MAIL_API_URL, or a send_email binding SEND_EMAIL.',
     ]);
   }
-  if (url !== undefined) return { mailer: createHttpMailer({ url, token, from }) };
-  if (SEND_EMAIL !== undefined) return { mailer: createCloudflareMailer({ binding: SEND_EMAIL, from }) };
-  return {};
+  if (url !== undefined) return createHttpMailer({ url, token, from });
+  return SEND_EMAIL && createCloudflareMailer({ binding: SEND_EMAIL, from });
 }
 
 /** The caller learns no more than this: the log says what is wrong. */

@@ -8,20 +8,17 @@ const MAX_HOPS = 32;
 /** What all are called whose connection has no address: the one at the other end of a Unix socket. */
 export const UNKNOWN_ADDRESS = 'unknown';
 
-/** Says which client a request came from, by the connection and, where a trusted proxy made it, X-Forwarded-For. */
-export type ClientAddress = (peer: string | undefined, forwardedFor: string | undefined) => string;
-
 /**
- * Trusts X-Forwarded-For as far as trusted proxies wrote it: from its right end, each hop that is a trusted proxy
- * vouches for the one before it. What anyone else wrote into it changes nothing.
+ * Says which client a request came from. Trusts X-Forwarded-For as far as trusted proxies wrote it: from its right end,
+ * each hop that is a trusted proxy vouches for the one before it. What anyone else wrote into it changes nothing.
  * @param trustedProxies addresses and networks (CIDR), well-formed
  */
-export function createClientAddress(trustedProxies: readonly string[]): ClientAddress {
+export function createClientAddress(trustedProxies: readonly string[]) {
   const networks = trustedProxies.map(parseNetwork);
   const isTrusted = (address: Address): boolean =>
     networks.some(([network, bits]) => network.kind() === address.kind() && address.match(network, bits));
 
-  return (peer, forwardedFor) => {
+  return (peer: string | undefined, forwardedFor: string | undefined): string => {
     let client = peer === undefined ? undefined : parseAddress(peer);
     if (client === undefined) return UNKNOWN_ADDRESS;
     const hops = forwardedFor?.split(',').slice(-MAX_HOPS) ?? [];

@@ -6,22 +6,8 @@ import { DomainError } from '../domain/errors.ts';
 import { isStoreError } from '../store/port.ts';
 import type { Env } from './env.ts';
 
-/** What a refusal is over HTTP: the codes of the domain, and those of HTTP alone. */
-type ProblemCode =
-  | DomainErrorCode
-  | 'malformed_json'
-  | 'not_found'
-  | 'method_not_allowed'
-  | 'body_too_large'
-  | 'unsupported_media_type'
-  | 'internal_error';
-
-type Problem = { readonly status: ProblemStatus; readonly title: string };
-
-export type ProblemStatus = 308 | 400 | 401 | 403 | 404 | 405 | 409 | 413 | 415 | 422 | 429 | 500 | 503;
-
-/** The one map from refusals to statuses. */
-const PROBLEMS: Readonly<Record<ProblemCode, Problem>> = {
+/** The one map from refusals to statuses: the codes of the domain, and those of HTTP alone. */
+const PROBLEMS = {
   invalid_input: { status: 422, title: 'Invalid input' },
   invalid_credentials: { status: 401, title: 'Invalid credentials' },
   invalid_token: { status: 401, title: 'Invalid token' },
@@ -51,10 +37,10 @@ const PROBLEMS: Readonly<Record<ProblemCode, Problem>> = {
   body_too_large: { status: 413, title: 'Body too large' },
   unsupported_media_type: { status: 415, title: 'Unsupported media type' },
   internal_error: { status: 500, title: 'Internal error' },
-};
+} as const satisfies Record<DomainErrorCode, Problem> & Record<string, Problem>;
 
 /** What each status means, for /openapi.json. */
-export const STATUS_DESCRIPTIONS: Readonly<Record<ProblemStatus, string>> = {
+export const STATUS_DESCRIPTIONS = {
   308: 'The organization left this name by a rename: see Location.',
   400: 'Malformed JSON.',
   401: 'No valid token, or wrong credentials.',
@@ -69,6 +55,10 @@ export const STATUS_DESCRIPTIONS: Readonly<Record<ProblemStatus, string>> = {
   500: 'The service failed; report the request id.',
   503: 'Busy, or the data cannot be reached; see Retry-After.',
 };
+
+export type ProblemStatus = keyof typeof STATUS_DESCRIPTIONS;
+
+type Problem = { readonly status: ProblemStatus; readonly title: string };
 
 /** Seconds after which a caller may try again. */
 const RETRY_AFTER = '1';
@@ -91,7 +81,7 @@ export const problemSchema = z.object({
 /** The response for a problem. */
 export function problem(
   c: HonoContext<Env>,
-  code: ProblemCode,
+  code: keyof typeof PROBLEMS,
   detail: string,
   extra: Partial<Pick<z.infer<typeof problemSchema>, 'errors' | 'organizations'>> = {},
 ): Response {
@@ -120,15 +110,15 @@ export function problemOf(c: HonoContext<Env>, error: unknown): Response {
   // The error came after the deadline: the caller has been answered.
   if (c.finalized) return c.res;
   if (error instanceof DomainError) {
-    if (error.code === 'organization_renamed')
-      c.header('Location', underNewName(c.req.url, error.organizations[0] ?? ''));
+    const { code, organizations } = error;
+    if (code === 'organization_renamed') c.header('Location', underNewName(c.req.url, organizations[0] ?? ''));
     if (error.retryAfterSeconds !== undefined) c.header('Retry-After', String(error.retryAfterSeconds));
-    return problem(c, error.code, error.message, {
+    return problem(c, code, error.message, {
       ...(error.issues.length > 0 && { errors: [...error.issues] }),
-      ...(error.code === 'organization_required' && { organizations: [...error.organizations] }),
+      ...(code === 'organization_required' && { organizations: [...organizations] }),
     });
   }
-  // From http/deadline.ts.
+  // From the deadline in app.ts.
   if (error instanceof HTTPException && error.status === 503) {
     c.get('context').log('warn', 'request.late', { request_id: c.get('requestId') });
     return problem(

@@ -31,7 +31,7 @@ const claimsSchema = z.object({
   jti: z.string(),
 });
 
-export type AccessTokenOptions = {
+type AccessTokenOptions = {
   readonly keys: KeyRings;
   readonly issuer: string;
   readonly audience: string;

@@ -1,8 +1,8 @@
 import type { Log } from '../domain/context.ts';
 import type { KeyAlgorithm, KeyRing } from './key-ring.ts';
 import { KeyError, keyRingOfSecret, parseKeySet } from './key-ring.ts';
-import type { SecretsSource } from './secrets.ts';
-import { SecretUnavailableError } from './secrets.ts';
+import type { ReadSecret } from './secrets.ts';
+import { isReference, SecretUnavailableError } from './secrets.ts';
 
 /** The key ring over time. */
 export interface KeyRings {
@@ -32,8 +32,8 @@ export function createSecretKeyRings(secret: string, algorithm: KeyAlgorithm): K
  * @param value the set itself, or what refers to it
  * @throws {KeyError | SecretUnavailableError} when there is no good one to begin with
  */
-export async function openKeyRings(value: string, secrets: SecretsSource, log: Log): Promise<KeyRings> {
-  let text = await secrets.read(value);
+export async function openKeyRings(value: string, readSecret: ReadSecret, log: Log): Promise<KeyRings> {
+  let text = await readSecret(value);
   let ring = await parseKeySet(text);
   let readAt = performance.now();
   let reading: Promise<KeyRing> | undefined;
@@ -42,7 +42,7 @@ export async function openKeyRings(value: string, secrets: SecretsSource, log: L
   const read = async (): Promise<KeyRing> => {
     const startedAt = performance.now();
     try {
-      const found = await secrets.read(value);
+      const found = await readSecret(value);
       if (found !== text) {
         const parsed = await parseKeySet(found);
         // A read that began later has said what is there now.
@@ -61,7 +61,7 @@ export async function openKeyRings(value: string, secrets: SecretsSource, log: L
     readAt = Math.max(readAt, startedAt);
     return ring;
   };
-  if (!secrets.isReference(value)) return { current: async () => ring, fresh: async () => ring };
+  if (!isReference(value)) return { current: async () => ring, fresh: async () => ring };
   return {
     current: async () => {
       if (performance.now() - readAt < MAX_AGE_MS) return ring;

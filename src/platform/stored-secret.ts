@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { linkSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const SECRET_BYTES = 48;
@@ -12,28 +12,22 @@ const SECRET_BYTES = 48;
 export function storedSecret(directory: string): { secret: string; made: boolean } {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const path = join(directory, 'jwt-secret');
-  const stored = read(path);
-  if (stored !== undefined) return { secret: stored, made: false };
+  const made = !existsSync(path) && makeSecret(path);
+  return { secret: readFileSync(path, 'utf8').trim(), made };
+}
 
-  const secret = randomBytes(SECRET_BYTES).toString('base64url');
+/** False: another process was faster. */
+function makeSecret(path: string): boolean {
   const temporary = `${path}.${randomUUID()}`;
+  const secret = randomBytes(SECRET_BYTES).toString('base64url');
   writeFileSync(temporary, secret, { mode: 0o600, flag: 'wx', flush: true });
   try {
     linkSync(temporary, path);
-    return { secret, made: true };
+    return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    return { secret: readFileSync(path, 'utf8').trim(), made: false };
+    return false;
   } finally {
     unlinkSync(temporary);
-  }
-}
-
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8').trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
   }
 }

@@ -10,8 +10,8 @@ import type { KeyAlgorithm, SigningJwk } from '../../src/platform/key-ring.ts';
 import { KEY_ALGORITHMS, KeyError, keyRingOfSecret, makeJwk, parseKeySet } from '../../src/platform/key-ring.ts';
 import type { KeyRings } from '../../src/platform/key-rings.ts';
 import { openKeyRings } from '../../src/platform/key-rings.ts';
-import { createPlainSecrets, SecretUnavailableError } from '../../src/platform/secrets.ts';
-import { createFileSecrets } from '../../src/platform/secrets-file.ts';
+import { isReference, readPlainSecret, SecretUnavailableError } from '../../src/platform/secrets.ts';
+import { readFileSecret } from '../../src/platform/secrets-file.ts';
 import { until } from '../support/deadline.ts';
 import { REPOSITORY } from '../support/install.ts';
 import { runToEnd } from '../support/process.ts';
@@ -33,7 +33,7 @@ const CLAIMS: Omit<AccessClaims, 'jti' | 'exp'> = {
 };
 
 const setOf = (...keys: unknown[]): string => JSON.stringify({ keys });
-const ringsOf = (set: string) => openKeyRings(set, createPlainSecrets(), () => {});
+const ringsOf = (set: string) => openKeyRings(set, readPlainSecret, () => {});
 
 const accessTokens = (keys: KeyRings) =>
   createAccessTokens({
@@ -240,7 +240,7 @@ describe('JWT_KEYS', () => {
     };
     write(setOf(one));
     const events: string[] = [];
-    const tokens = tokensOf(await openKeyRings(`file:${path}`, createFileSecrets(), (_, event) => events.push(event)));
+    const tokens = tokensOf(await openKeyRings(`file:${path}`, readFileSecret, (_, event) => events.push(event)));
     const first = await tokens.issue(CLAIMS);
 
     // A token of a key that was added this very moment, by another instance.
@@ -285,18 +285,18 @@ describe('JWT_KEYS', () => {
 });
 
 describe.each([
-  ['the environment', createPlainSecrets()],
-  ['files', createFileSecrets()],
-])('secrets from %s', (_, secrets) => {
+  ['the environment', readPlainSecret],
+  ['files', readFileSecret],
+])('secrets from %s', (_, readSecret) => {
   test('a value that refers to nothing is the secret itself', async () => {
     for (const value of ['a secret', '{"keys":[]}', '/run/secrets/x']) {
-      expect(secrets.isReference(value)).toBe(false);
-      expect(await secrets.read(value)).toBe(value);
+      expect(isReference(value)).toBe(false);
+      expect(await readSecret(value)).toBe(value);
     }
   });
 
   test('a reference that leads nowhere is refused, without a word of the system’s', async () => {
-    const error = await secrets.read(`file:${join(directory, 'nowhere')}`).catch((reason: unknown) => reason);
+    const error = await readSecret(`file:${join(directory, 'nowhere')}`).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(SecretUnavailableError);
     expect(String(error)).not.toContain(directory);
   });

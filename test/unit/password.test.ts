@@ -150,7 +150,7 @@ describe('a sign-in when the cost was raised', () => {
   test('goes through when there is no time to hash', async () => {
     const { email, stored } = await account();
     meanwhile = async () => {
-      throw new HasherBusyError('Busy.');
+      throw new HasherBusyError();
     };
     expect((await signIn(context, email)).admin_email).toBe(email);
     expect(await stored()).toBe(hashAt(10));

@@ -1,3 +1,5 @@
+import { DomainError } from '../../domain/errors.ts';
+
 /**
  * Password hashing with bcrypt, by the runtime's own means. All read each other's hashes.
  *
@@ -19,12 +21,14 @@ export interface Hasher {
 }
 
 /** More passwords are hashed, or wait for it, than the bound allows. */
-export class HasherBusyError extends Error {
-  override readonly name = 'HasherBusyError';
+export class HasherBusyError extends DomainError {
+  constructor() {
+    super('busy', 'Too many sign-ins at once. Try again.');
+  }
 }
 
 /** The runtime's own bcrypt. */
-export type Bcrypt = {
+type Bcrypt = {
   hash(password: string, cost: number): Promise<string>;
   compare(password: string, hash: string): Promise<boolean>;
 };
@@ -78,7 +82,7 @@ export function queue(concurrency: number, length: number): Bound {
   let running = 0;
   return async (work) => {
     if (running >= concurrency) {
-      if (waiting.length >= length) throw new HasherBusyError('Too many passwords are being hashed.');
+      if (waiting.length >= length) throw new HasherBusyError();
       // The work that ends hands its place over, so that no newcomer takes it in between.
       await new Promise<void>((resolve) => waiting.push(resolve));
     } else {
@@ -104,7 +108,7 @@ export function slots(count: number, holdMs: number): Bound {
   return async (work) => {
     const now = Date.now();
     for (const slot of taken) if (slot.until <= now) taken.delete(slot);
-    if (taken.size >= count) throw new HasherBusyError('Too many passwords are being hashed.');
+    if (taken.size >= count) throw new HasherBusyError();
     const slot = { until: now + holdMs };
     taken.add(slot);
     try {

@@ -10,10 +10,4 @@ const HOLD_MS = 5000;
 
 /** bcrypt in JavaScript, for Workers, where nothing native runs and an isolate has one thread. */
 export const createWorkerHasher = ({ cost }: { cost: number }): Hasher =>
-  createHasher(
-    {
-      hash: (password, rounds) => bcrypt.hash(password, rounds),
-      compare: (password, hash) => bcrypt.compare(password, hash),
-    },
-    { cost, bound: slots(AT_ONCE, HOLD_MS) },
-  );
+  createHasher(bcrypt, { cost, bound: slots(AT_ONCE, HOLD_MS) });
