@@ -1,23 +1,12 @@
 import type { AdminDocument } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
-import type { EnqueueContext } from './outbox.ts';
-import { enqueueMail } from './outbox.ts';
+import type { EnqueueContext, TokenOwner } from './outbox.ts';
+import { enqueueMail, enqueueTokenMail } from './outbox.ts';
 import type { MailDocument } from './schema.ts';
 
 /** Enqueues the mail that asks an admin to confirm the address. */
-export function enqueueVerification(
-  context: EnqueueContext,
-  admin: Pick<AdminDocument, '_id' | 'organization_id' | 'email' | 'email_key' | 'epoch'>,
-): Promise<MailDocument> {
-  return enqueueMail(context, {
-    kind: 'verification',
-    organization_id: admin.organization_id,
-    admin_id: admin._id,
-    to: admin.email,
-    to_key: admin.email_key,
-    epoch: admin.epoch,
-  });
-}
+export const enqueueVerification = (context: EnqueueContext, admin: TokenOwner): Promise<MailDocument> =>
+  enqueueTokenMail(context, 'verification', admin);
 
 /**
  * Enqueues the mails about a change of an admin's email or password, before the change is written. They are sent when

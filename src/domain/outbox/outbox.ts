@@ -61,6 +61,15 @@ export async function enqueueMail(context: EnqueueContext, { epoch, ...fields }:
   return mail;
 }
 
+export type TokenOwner = Pick<AdminDocument, '_id' | 'organization_id' | 'email' | 'email_key' | 'epoch'>;
+
+/** Enqueues a mail that brings an admin a token. It is sent to the admin's present address. */
+export const enqueueTokenMail = (
+  context: EnqueueContext,
+  kind: 'verification' | 'password_reset',
+  { _id: admin_id, organization_id, email: to, email_key: to_key, epoch }: TokenOwner,
+): Promise<MailDocument> => enqueueMail(context, { kind, organization_id, admin_id, to, to_key, epoch });
+
 /** Removes mails about a change that was refused. */
 export async function cancelMails({ master }: Needs<'master'>, mails: readonly MailDocument[]): Promise<void> {
   if (mails.length > 0) await master.mails.deleteMany({ _id: { $in: mails.map(({ _id }) => _id) } });
@@ -116,16 +125,7 @@ async function enqueueResets(context: EnqueueContext, request: MailDocument): Pr
   for (const admin of await findAccounts(context, request)) {
     const open = { kind: 'password_reset', admin_id: admin._id, 'token.admin_epoch': admin.epoch };
     if ((await context.master.mails.count(open, { limit: MAX_OPEN })) >= MAX_OPEN) continue;
-    mails.push(
-      await enqueueMail(context, {
-        kind: 'password_reset',
-        organization_id: admin.organization_id,
-        admin_id: admin._id,
-        to: admin.email,
-        to_key: admin.email_key,
-        epoch: admin.epoch,
-      }),
-    );
+    mails.push(await enqueueTokenMail(context, 'password_reset', admin));
   }
   return mails;
 }

@@ -6,7 +6,8 @@ type Request = {
   readonly page: string;
   /** The call of the service that the page makes. Where there is no page, the mail names the call. */
   readonly call: string;
-  readonly body: (token: string) => string;
+  /** What the call takes beside the token. */
+  readonly with?: { readonly password: string };
 };
 
 type Wording = {
@@ -15,7 +16,7 @@ type Wording = {
   readonly request?: Request;
 };
 
-const WITH_PASSWORD = (token: string) => JSON.stringify({ token, password: '(a password of your choice)' });
+const PASSWORD = { password: '(a password of your choice)' };
 
 const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording>> = {
   verification: {
@@ -24,11 +25,7 @@ const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording
       `This address was given for an admin of the organization "${organization}".`,
       'Please confirm that it is yours. If you did not expect this mail, ignore it: nothing will happen.',
     ],
-    request: {
-      page: '/verify-email',
-      call: 'POST /admin/verify-email',
-      body: (token) => JSON.stringify({ token }),
-    },
+    request: { page: '/verify-email', call: 'POST /admin/verify-email' },
   },
   password_reset: {
     subject: (organization) => `Choose a new password for ${organization}`,
@@ -37,7 +34,7 @@ const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording
       'You can choose a new one once, within the next hour. That ends every sign-in so far.',
       'If it was not you, ignore this mail: your password stays as it is.',
     ],
-    request: { page: '/reset-password', call: 'POST /admin/password/reset', body: WITH_PASSWORD },
+    request: { page: '/reset-password', call: 'POST /admin/password/reset', with: PASSWORD },
   },
   invitation: {
     subject: (organization) => `You are invited to ${organization}`,
@@ -45,7 +42,7 @@ const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording
       `You are invited to the organization "${organization}", as ${invitation?.role ?? 'viewer'}.`,
       'The invitation is valid for seven days, once. If you did not expect it, ignore this mail.',
     ],
-    request: { page: '/accept-invite', call: 'POST /admin/accept-invite', body: WITH_PASSWORD },
+    request: { page: '/accept-invite', call: 'POST /admin/accept-invite', with: PASSWORD },
   },
   email_changed: {
     subject: (organization) => `Your email address for ${organization} was changed`,
@@ -83,9 +80,9 @@ export function toMessage(
     text.push(link);
     html.push(`<p><a href="${escapeHtml(link)}">${escapeHtml(link)}</a></p>`);
   } else if (request !== undefined) {
-    text.push(`Token: ${token}`, `Call: ${request.call} ${request.body(token)}`);
-    html.push(`<p>Token: <code>${token}</code></p>`);
-    html.push(`<p>Call: <code>${escapeHtml(`${request.call} ${request.body(token)}`)}</code></p>`);
+    const call = `${request.call} ${JSON.stringify({ token, ...request.with })}`;
+    text.push(`Token: ${token}`, `Call: ${call}`);
+    html.push(`<p>Token: <code>${token}</code></p>`, `<p>Call: <code>${escapeHtml(call)}</code></p>`);
   }
   return {
     id: mail._id,
