@@ -4,6 +4,7 @@ import type { Stage } from '../support/world.ts';
 import { createStage } from '../support/world.ts';
 import type { Every } from './experiment.ts';
 import { enumerate } from './experiment.ts';
+import type { Scenario } from './scenarios.ts';
 import { SCENARIOS } from './scenarios.ts';
 import { openStore } from './stores.ts';
 
@@ -46,7 +47,12 @@ export function useStages(open: () => Promise<Executor>): () => Stages {
  * Faults at the store calls of every operation, on one store.
  * @param shortForm what is tried where TEST_FAULTS does not ask for more
  */
-export function faultSuite(name: string, open: () => Promise<Executor>, shortForm: Every): void {
+export function faultSuite(
+  name: string,
+  open: () => Promise<Executor>,
+  shortForm: Every,
+  scenarios: readonly Scenario[] = SCENARIOS,
+): void {
   const every = FORMS[process.env['TEST_FAULTS'] ?? ''] ?? shortForm;
   describe(`under faults, on ${name}`, () => {
     const stages = useStages(open);
@@ -56,7 +62,7 @@ export function faultSuite(name: string, open: () => Promise<Executor>, shortFor
       process.stdout.write(`${name}: ${total} points in all\n`);
     });
 
-    for (const scenario of SCENARIOS) {
+    for (const scenario of scenarios) {
       it(
         scenario.name,
         async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, inject, test } from 'vitest';
 import { DAY_MS } from '../support/world.ts';
+import type { Point } from './experiment.ts';
 import { enumerate } from './experiment.ts';
 import { useStages } from './fault-suite.ts';
 import { SCENARIOS } from './scenarios.ts';
@@ -24,17 +25,21 @@ const OPERATIONS: Readonly<Record<string, readonly string[]>> = {
   'delete after renames with late writes': ['others take its names, and it is written to'],
 };
 
-describe.each(Object.entries(STORES))('on %s', (_name, open) => {
-  const stages = useStages(open);
-
+describe.each(Object.entries(STORES))('on %s', (store, open) => {
   describe.each(Object.entries(OPERATIONS))(
     'a %s that is paused at any of its store calls for 24 hours',
     (operation, meanwhiles) => {
+      const stages = useStages(open);
+      const all = store === 'SQLite' || process.env['TEST_FAULTS'] === 'full';
+
       test.each(meanwhiles)(
         'touches no document of another organization, while %s',
         async (wanted) => {
           const scenario = SCENARIOS.find(({ name }) => name === operation);
           if (scenario === undefined) throw new Error(`There is no scenario "${operation}".`);
+          // The third party comes before others have cleared up, and after; on SecantusDB by turns.
+          const choose = ({ fault, meanwhile, at, isFirst }: Point) =>
+            fault === 'pause' && meanwhile === wanted && (all || (at % 2 === 0) === isFirst);
           const { points, failures, calls } = await enumerate(
             stages(),
             { ...scenario, pauseMs: DAY_MS },
@@ -44,7 +49,7 @@ describe.each(Object.entries(STORES))('on %s', (_name, open) => {
             },
           );
           expect(failures).toEqual([]);
-          expect(points).toBe(2 * calls);
+          expect(points).toBe(all ? 2 * calls : calls);
         },
         MS,
       );

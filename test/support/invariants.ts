@@ -41,6 +41,9 @@ const collectionClaimsOf = (snapshot: Snapshot) =>
 
 const isLiving = ({ status }: OrganizationDocument): boolean => status === 'active' || status === 'deleted';
 
+/** Until when a name that is not its organization's is leased to it. */
+const leaseOf = ({ due_at, leased_until }: NameClaim): Date | null => due_at ?? leased_until;
+
 /** False for the stub of a create that was rolled back. */
 const wasThere = ({ status, named_by }: OrganizationDocument): boolean => status !== 'erased' || named_by !== '';
 
@@ -112,9 +115,10 @@ function violationsOfNames(snapshot: Snapshot, now: Date): string[] {
   for (const claim of claims) {
     const owner = organizations.get(claim.organization_id);
     const isName = owner !== undefined && isLiving(owner) && claim._id === nameClaimId(owner.key);
-    const isLeased = owner !== undefined && isLiving(owner) && claim.due_at !== null && claim.due_at > now;
+    const until = leaseOf(claim);
+    const isLeased = owner !== undefined && isLiving(owner) && until !== null && until > now;
     // What an instance claims that was paused until its operation had ended is in nobody's way.
-    if (!isName && !isLeased && isInForce(claim, owner, now)) {
+    if (!isName && !isLeased && isInForce(claim, owner, { claimant: 'another', now })) {
       found.push(`the name claim ${JSON.stringify(claim)} is in force`);
     }
   }
@@ -263,7 +267,7 @@ export async function normalizedState(
       documents: [...new Set(all)].sort(),
       unique: await refusesAgain(database, home, documents),
       leased: nameClaimsOf(snapshot)
-        .filter((claim) => isOwn(claim) && claim.due_at !== null)
+        .filter((claim) => isOwn(claim) && claim._id !== nameClaimId(key) && leaseOf(claim) !== null)
         .map((claim) => claim._id),
       audited: of<AuditEntry>(snapshot, 'audit')
         .filter((entry) => isOwn(entry) && !entry.action.startsWith('session.'))

@@ -2,10 +2,10 @@
  * A store that watches the tenants' documents. It knows whose each document is, and looks after every call that could
  * bring documents of two organizations together or destroy some: in the middle of an operation too, not only at rest.
  */
-import { isDeepStrictEqual } from 'node:util';
 import type { OrganizationDocument } from '../../src/domain/organization/schema.ts';
 import type { CollectionClaim } from '../../src/domain/tenant-data/schema.ts';
 import type { Command, CommandOf, Document, Executor, Op, Results } from '../../src/store/port.ts';
+import { BATCH_LIMIT } from '../../src/store/port.ts';
 import { Store } from '../../src/store/store.ts';
 
 /** The `tenant` of documents in collections that the service did not make. */
@@ -28,7 +28,7 @@ export type GuardOptions = {
   readonly masters: ReadonlySet<string>;
 };
 
-type Written = { readonly collection: string; readonly document: Document };
+type Written = { readonly collection: string; readonly document: Document; readonly text: string };
 
 const CHANGES: ReadonlySet<Op> = new Set<Op>(['renameCollection', 'mergeCollection', 'dropCollection']);
 
@@ -37,7 +37,7 @@ export function createTenantGuard(inner: Executor, { database, masters }: GuardO
   const here = new Store(inner).database(database);
   const organizationOf = new Map<string, string>();
   let acknowledged: Written[] = [];
-  let violations: string[] = [];
+  const violations = new Set<string>();
 
   const look = async (call: string): Promise<void> => {
     const [names, claims, organizations] = await Promise.all([
@@ -47,29 +47,36 @@ export function createTenantGuard(inner: Executor, { database, masters }: GuardO
     ]);
     const owners = ownersOf(claims);
     const statuses = new Map(organizations.map(({ _id, status }) => [_id, status]));
-    const tenantNames = names.map(({ name }) => name).filter((name) => !masters.has(name));
-    const contents = new Map<string, readonly Document[]>();
-    for (const name of tenantNames) contents.set(name, await here.collection(name).find({}));
-
-    for (const [name, documents] of contents) {
-      for (const { _id, tenant } of documents) {
-        const owner = owners.get(name);
-        if (typeof tenant !== 'string' || owner === undefined) continue;
-        if (organizationOf.get(tenant) !== owner) {
-          violations.push(`after ${call}, ${_id} of ${tenant} is in ${name}, which is of organization ${owner}`);
+    /** Of each organization, and of each collection that none has claimed: what is there. */
+    const there = new Map<string, Set<string>>();
+    for (const { name } of names.filter((collection) => !masters.has(collection.name))) {
+      const owner = owners.get(name);
+      const home = there.get(owner ?? name) ?? new Set();
+      there.set(owner ?? name, home);
+      for (const document of await readAll(name)) {
+        const { _id, tenant } = document;
+        home.add(JSON.stringify(document));
+        if (typeof tenant === 'string' && owner !== undefined && organizationOf.get(tenant) !== owner) {
+          violations.add(`after ${call}, ${_id} of ${tenant} is in ${name}, which is of organization ${owner}`);
         }
       }
     }
-    for (const { collection, document } of acknowledged) {
+    for (const { collection, document, text } of acknowledged) {
       const owner = organizationOf.get(String(document['tenant']));
       const status = owner === undefined ? 'active' : statuses.get(owner);
       if (status === 'deleting' || status === 'erased') continue;
-      const isThere = [...contents].some(
-        ([name, documents]) =>
-          (name === collection || (owner !== undefined && owners.get(name) === owner)) &&
-          documents.some((one) => isDeepStrictEqual(one, document)),
-      );
-      if (!isThere) violations.push(`after ${call}, ${document._id} of ${document['tenant']} is lost (${status})`);
+      const isThere = there.get(owner ?? '')?.has(text) || there.get(collection)?.has(text);
+      if (!isThere) violations.add(`after ${call}, ${document._id} of ${document['tenant']} is lost (${status})`);
+    }
+  };
+
+  const readAll = async (name: string): Promise<Document[]> => {
+    const all: Document[] = [];
+    for (;;) {
+      const after = { _id: { $gt: all.at(-1)?._id ?? '' } };
+      const page = await here.collection(name).find(after, { sort: { _id: 1 } });
+      all.push(...page);
+      if (page.length < BATCH_LIMIT) return all;
     }
   };
 
@@ -79,7 +86,8 @@ export function createTenantGuard(inner: Executor, { database, masters }: GuardO
     if (command.op === 'insertOne') note(collection, command.document);
   };
   const note = (collection: string, document: Document) => {
-    if (typeof document['tenant'] === 'string') acknowledged.push({ collection, document });
+    if (typeof document['tenant'] === 'string')
+      acknowledged.push({ collection, document, text: JSON.stringify(document) });
   };
 
   return {
@@ -98,11 +106,11 @@ export function createTenantGuard(inner: Executor, { database, masters }: GuardO
       organizationOf.set(tenant, organizationId);
     },
     check: () => look('everything'),
-    violations: () => [...new Set(violations)],
+    violations: () => [...violations],
     reset: () => {
       organizationOf.clear();
       acknowledged = [];
-      violations = [];
+      violations.clear();
     },
   };
 }
