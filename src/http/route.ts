@@ -1,6 +1,6 @@
 import type { RouteConfig } from '@hono/zod-openapi';
 import { OpenAPIHono } from '@hono/zod-openapi';
-import type { Context as HonoContext, MiddlewareHandler } from 'hono';
+import type { Context as HonoContext } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import * as z from 'zod';
 import { authorize } from '../domain/authorization.ts';
@@ -30,7 +30,7 @@ type Input<Query, Headers, Body, Required> = z.output<Query> &
   (Required extends Action ? { principal: Principal } : unknown);
 
 /** What a route takes and answers: requests are checked by it, and /openapi.json describes it. */
-export type Route<
+type Route<
   Query extends z.ZodObject,
   Headers extends z.ZodObject,
   Body extends z.ZodType,
@@ -66,8 +66,6 @@ export type Route<
   ) => Promise<z.output<Answer> | Response>;
 };
 
-type AnyRoute = Omit<Route<z.ZodObject, z.ZodObject, z.ZodType, z.ZodType, Action | undefined>, 'verb'>;
-
 /**
  * A group of routes as an app of its own, and the function that adds a route to it. A request is checked in this order:
  * the body's size, authentication and authorization, the body's form, the address's budget, the schemas. The answer
@@ -90,18 +88,43 @@ export function routeGroup(tag: string) {
     definition: Route<Query, Headers, Body, Answer, Required>,
   ): void => {
     const [method = '', path = ''] = place.split(' ');
-    const { action, limit, query, headers, body, answer, verb } = definition;
+    const { summary, description, action, limit, query, headers, body, answer, verb } = definition;
+    const status = answer.status ?? (answer.schema === undefined ? 204 : 200);
     const config: RouteConfig = {
       method: method.toLowerCase() as RouteConfig['method'],
       path,
       tags: [tag],
+      summary,
+      ...(description && { description }),
+      ...(action && { security: [{ bearer: [] }] }),
       middleware: [
-        ...(body === undefined ? [] : [boundedBody]),
-        ...(action === undefined ? [] : [authorized(action)]),
-        ...(body === undefined ? [] : [jsonBody]),
-        ...(limit === undefined ? [] : [limited(limit)]),
+        ...(body ? [boundedBody] : []),
+        ...(action ? [authorized(action)] : []),
+        ...(body ? [jsonBody] : []),
+        ...(limit ? [limited(limit)] : []),
       ],
-      ...described(definition),
+      request: {
+        ...(query && { query }),
+        ...(headers && { headers }),
+        ...(body && { body: { required: true, content: { 'application/json': { schema: body } } } }),
+      },
+      responses: {
+        [status]: {
+          description: answer.description,
+          ...(answer.schema && { content: { 'application/json': { schema: answer.schema } } }),
+          ...(answer.headers && { headers: answer.headers }),
+        },
+        ...definition.responses,
+        ...refusals([
+          ...(body ? ([400, 413, 415, 422] as const) : []),
+          ...(query ? ([422] as const) : []),
+          ...(action ? ([401, 403] as const) : []),
+          ...(limit ? ([429] as const) : []),
+          ...(definition.refusals ?? []),
+          500,
+          503,
+        ]),
+      },
     };
     app.openapi(config, async (c) => {
       const valid = (target: 'query' | 'header' | 'json') => c.req.valid(target as never) as object;
@@ -115,16 +138,14 @@ export function routeGroup(tag: string) {
       c.header('Cache-Control', 'no-store');
       const result = await verb(c.get('context'), input, c);
       if (result instanceof Response) return result;
-      const status = statusOf(answer);
-      return answer.schema === undefined
-        ? c.body(null, status)
-        : c.json(z.encode(answer.schema, result) as object, status as 200);
+      if (answer.schema === undefined) return c.body(null, status);
+      return c.json(z.encode(answer.schema, result) as object, status as 200);
     });
   };
   return { app, route };
 }
 
-const authorized = (action: Action): MiddlewareHandler<Env> =>
+const authorized = (action: Action) =>
   createMiddleware<Env>(async (c, next) => {
     const context = c.get('context');
     const principal = await authenticate(context, bearerToken(c));
@@ -134,7 +155,7 @@ const authorized = (action: Action): MiddlewareHandler<Env> =>
     await next();
   });
 
-const limited = (action: LimitedAction): MiddlewareHandler<Env> =>
+const limited = (action: LimitedAction) =>
   createMiddleware<Env>(async (c, next) => {
     await limitByAddress(c.get('context'), action);
     await next();
@@ -151,42 +172,11 @@ const invalidInput = (issues: readonly z.core.$ZodIssue[]): DomainError =>
       .slice(0, MAX_ISSUES),
   });
 
-const statusOf = ({ status, schema }: AnyRoute['answer']): 200 | 202 | 204 =>
-  status ?? (schema === undefined ? 204 : 200);
-
-/** The route's part of /openapi.json. */
-function described(route: AnyRoute): Pick<RouteConfig, 'summary' | 'request' | 'responses'> {
-  const { summary, description, action, limit, query, headers, body, answer, responses, refusals = [] } = route;
-  const statuses: ProblemStatus[] = [
-    ...(body === undefined ? [] : ([400, 413, 415, 422] as const)),
-    ...(query === undefined ? [] : ([422] as const)),
-    ...(action === undefined ? [] : ([401, 403] as const)),
-    ...(limit === undefined ? [] : ([429] as const)),
-    ...refusals,
-    500,
-    503,
-  ];
-  const problems = statuses.map((status) => [
-    status,
-    { description: STATUS_DESCRIPTIONS[status], content: { 'application/problem+json': { schema: problemSchema } } },
-  ]);
-  return {
-    summary,
-    ...(description && { description }),
-    ...(action && { security: [{ bearer: [] }] }),
-    request: {
-      ...(query && { query }),
-      ...(headers && { headers }),
-      ...(body && { body: { required: true, content: { 'application/json': { schema: body } } } }),
-    },
-    responses: {
-      [statusOf(answer)]: {
-        description: answer.description,
-        ...(answer.schema && { content: { 'application/json': { schema: answer.schema } } }),
-        ...(answer.headers && { headers: answer.headers }),
-      },
-      ...responses,
-      ...Object.fromEntries(problems),
-    },
-  };
-}
+/** Refusals, for /openapi.json. */
+const refusals = (statuses: readonly ProblemStatus[]): RouteConfig['responses'] =>
+  Object.fromEntries(
+    statuses.map((status) => [
+      status,
+      { description: STATUS_DESCRIPTIONS[status], content: { 'application/problem+json': { schema: problemSchema } } },
+    ]),
+  );

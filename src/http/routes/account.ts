@@ -1,9 +1,7 @@
-import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { changePassword, forgotPassword, resetPassword } from '../../domain/admin/password.ts';
 import { resendVerification, verifyEmail } from '../../domain/admin/verify-email.ts';
 import { acceptInvitation } from '../../domain/invitation/accept.ts';
-import type { Env } from '../env.ts';
 import { routeGroup } from '../route.ts';
 import { accessToken, email, newPassword, oneTimeToken, organizationName, password, role } from '../schemas.ts';
 
@@ -16,7 +14,7 @@ const joined = z.object({
 });
 
 /** One's account, by password or by a token from a mail: /admin/password/*, /verify-email, /accept-invite. */
-export function accountRoutes(): OpenAPIHono<Env> {
+export function accountRoutes() {
   const { app, route } = routeGroup('Admins');
   route('POST /password/change', {
     summary: 'Change one’s own password; every other session ends',

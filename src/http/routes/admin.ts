@@ -1,10 +1,8 @@
-import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { logIn } from '../../domain/session/log-in.ts';
 import { refreshSession } from '../../domain/session/refresh.ts';
 import { endSession, listSessions, logOut, logOutEverywhere } from '../../domain/session/sessions.ts';
 import { deviceCookies, setDeviceCookie } from '../device-cookie.ts';
-import type { Env } from '../env.ts';
 import { routeGroup } from '../route.ts';
 import { email, organizationName, page, pageQuery, password, role, timestamp, tokens } from '../schemas.ts';
 
@@ -30,7 +28,7 @@ const me = z.object({
 });
 
 /** Signing in and out, and one's sessions: /admin/login, /refresh, /logout, /logout-all, /sessions, /me. */
-export function adminRoutes(): OpenAPIHono<Env> {
+export function adminRoutes() {
   const { app, route } = routeGroup('Admins');
   route('POST /login', {
     summary: 'Sign in',

@@ -1,7 +1,5 @@
-import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { changeRole, listAdmins, removeAdmin } from '../../domain/admin/membership.ts';
-import type { Env } from '../env.ts';
 import { routeGroup } from '../route.ts';
 import { page, pageQuery, role, timestamp } from '../schemas.ts';
 
@@ -14,7 +12,7 @@ const admin = z.object({
 });
 
 /** The admins of an organization: /org/admins. */
-export function adminsRoutes(): OpenAPIHono<Env> {
+export function adminsRoutes() {
   const { app, route } = routeGroup('Admins');
   route('GET /', {
     summary: 'The organization’s admins',

@@ -1,9 +1,7 @@
-import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { listAudit } from '../../domain/audit/list.ts';
 import { AUDIT_ACTIONS, MAX_SEQUENCE } from '../../domain/audit/schema.ts';
 import { AUDIT_FAULTS, verifyAudit } from '../../domain/audit/verify.ts';
-import type { Env } from '../env.ts';
 import { routeGroup } from '../route.ts';
 import { page, pageQuery, timestamp } from '../schemas.ts';
 
@@ -41,7 +39,7 @@ const check = z.object({
 });
 
 /** The organization's log: /org/audit. */
-export function auditRoutes(): OpenAPIHono<Env> {
+export function auditRoutes() {
   const { app, route } = routeGroup('Audit');
   route('GET /', {
     summary: 'Who did what, the newest first',

@@ -1,12 +1,10 @@
-import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
-import type { Env } from '../env.ts';
 import { routeGroup } from '../route.ts';
 
 const ok = z.object({ status: z.literal('ok') });
 
 /** The process answers: /live. It can serve, store and all: /ready. */
-export function healthRoutes(checkReady: () => Promise<void>): OpenAPIHono<Env> {
+export function healthRoutes(checkReady: () => Promise<void>) {
   const { app, route } = routeGroup('Health');
   route('GET /live', {
     summary: 'Whether the process answers',

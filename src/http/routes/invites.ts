@@ -1,7 +1,5 @@
-import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { inviteAdmin, listInvitations, withdrawInvitation } from '../../domain/invitation/invite.ts';
-import type { Env } from '../env.ts';
 import { routeGroup } from '../route.ts';
 import { email, page, pageQuery, role, timestamp } from '../schemas.ts';
 
@@ -14,7 +12,7 @@ const invitation = z.object({
 });
 
 /** Admins beyond the first come by invitation: /org/invites. */
-export function invitesRoutes(): OpenAPIHono<Env> {
+export function invitesRoutes() {
   const { app, route } = routeGroup('Admins');
   route('POST /', {
     summary: 'Invite somebody to become an admin; an earlier invitation to the same email ends',

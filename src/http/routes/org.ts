@@ -1,4 +1,3 @@
-import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
 import { createOrganizationOnce } from '../../domain/idempotency/create-once.ts';
 import { createOrganization } from '../../domain/organization/create.ts';
@@ -8,7 +7,6 @@ import { getOrganization } from '../../domain/organization/get.ts';
 import { previewDelete, previewUpdate } from '../../domain/organization/preview.ts';
 import { restoreOrganization } from '../../domain/organization/restore.ts';
 import { updateOrganization } from '../../domain/organization/update.ts';
-import type { Env } from '../env.ts';
 import { matchesETag } from '../etag.ts';
 import { routeGroup } from '../route.ts';
 import { accessToken, email, metadata, newPassword, organizationName, password, timestamp } from '../schemas.ts';
@@ -66,7 +64,7 @@ const remaining = z.object({
 const etag = z.object({ etag: z.string() });
 
 /** The organization's lifecycle: /org/create, /get, /update, /delete, /restore, /erasure. */
-export function orgRoutes(): OpenAPIHono<Env> {
+export function orgRoutes() {
   const { app, route } = routeGroup('Organizations');
   route('POST /create', {
     summary: 'Create an organization, its collection and its first admin',

@@ -1,6 +1,4 @@
-import type { OpenAPIHono } from '@hono/zod-openapi';
 import * as z from 'zod';
-import type { Env } from '../env.ts';
 import { routeGroup } from '../route.ts';
 
 /** How long a verifier of tokens may keep these keys, in seconds. */
@@ -19,7 +17,7 @@ const publicKey = z.object({
 const keySet = z.object({ keys: z.array(publicKey) });
 
 /** The public keys that others check access tokens with: /jwks.json. */
-export function wellKnownRoutes(): OpenAPIHono<Env> {
+export function wellKnownRoutes() {
   const { app, route } = routeGroup('Tokens');
   route('GET /jwks.json', {
     summary: 'The public keys of access tokens (JWK Set, RFC 7517)',
