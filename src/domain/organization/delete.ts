@@ -8,7 +8,7 @@ import { organizationThatLeft } from './claims.ts';
 import { eraseOrganization } from './erase.ts';
 import { beginOperation, endOperation, leaseEnd } from './journal.ts';
 import { organizationKey } from './name.ts';
-import { renamed } from './refusals.ts';
+import { changedMeanwhile, renamed } from './refusals.ts';
 import type { DeleteOperation, OrganizationDocument } from './schema.ts';
 
 export type DeleteOrganizationInput = { readonly principal: Principal; readonly organization_name: string };
@@ -30,10 +30,15 @@ export async function deleteOrganization(
   await requireOwnName(context, organization, organization_name);
   const id = context.newId();
   const event = { event_id: id, action: 'organization.deleted', actor: admin._id, target: organization._id } as const;
+  const audit = await auditNote(context, organization, event);
   const purge_at = restorableUntil(context);
   const begun = await beginOperation(context, {
     organization,
-    operation: { id, kind: 'delete', audit: await auditNote(context, organization, event) },
+    operation: ({ key }) => {
+      // Renamed while it was waited for: the name that was given is not its own any more.
+      if (key !== organization.key) throw changedMeanwhile();
+      return { id, kind: 'delete', audit };
+    },
     set: purge_at === null ? { status: 'deleting' } : { status: 'deleted', purge_at },
     raiseEpoch: true,
   });

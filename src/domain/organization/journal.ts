@@ -26,10 +26,10 @@ type Draft = Operation extends infer O ? (O extends Operation ? Omit<O, 'replace
 /**
  * Begins an operation: one conditional write, which also keeps a second one from beginning. An operation that is
  * under way is waited for, or finished when its instance is gone.
- * @param input.operation what begins, or what is made of the organization as it is then
+ * @param input.operation what begins, or what is made of the organization as it is then; undefined: nothing is to be done
  * @param input.set fields to set in the same write
  * @param input.raiseEpoch whether the tokens issued so far end
- * @returns the organization with the operation on it
+ * @returns the organization with the operation on it, or as it is when nothing is to be done
  * @throws {DomainError} operation_in_progress when the other does not end in 3 s; conflict when the organization is
  *   gone, or its tokens have ended; unavailable when it is not known whether it has begun
  */
@@ -37,7 +37,7 @@ export async function beginOperation(
   context: Context,
   input: {
     readonly organization: OrganizationDocument;
-    readonly operation: Draft | ((idle: OrganizationDocument) => Draft);
+    readonly operation: Draft | ((idle: OrganizationDocument) => Draft | undefined);
     readonly set?: Update['$set'];
     readonly raiseEpoch?: boolean;
   },
@@ -49,6 +49,7 @@ export async function beginOperation(
     const idle = current && (await waitForOperation(context, current));
     if (idle === undefined || idle.epoch !== epoch || idle.status !== status) throw changedMeanwhile();
     const draft = typeof input.operation === 'function' ? input.operation(idle) : input.operation;
+    if (draft === undefined) return idle;
     const operation = { ...draft, replaces: idle.changed_by } as Operation;
     const begun = await retryOnUnknownOutcome(context, () =>
       organizations.findOneAndUpdate(

@@ -10,7 +10,7 @@ import { claimName, releaseName, returnName } from './claims.ts';
 import { advance, beginOperation, ended, endOperation } from './journal.ts';
 import type { OrganizationName } from './name.ts';
 import { collectionCandidates } from './name.ts';
-import { nameTaken, outcomeUnknown } from './refusals.ts';
+import { changedMeanwhile, nameTaken, outcomeUnknown } from './refusals.ts';
 import type { MoveOperation, OpenMove, OrganizationDocument, RenameOperation } from './schema.ts';
 
 /**
@@ -35,18 +35,24 @@ export async function renameOrganization(
   const audit = await auditNote(context, organization, event);
   const begun = await beginOperation(context, {
     organization,
-    operation: ({ name: oldName, key, slug, named_by, placement: { collection } }) => ({
-      id,
-      kind: 'rename',
-      step: 'claiming',
-      from: { name: oldName, key, slug, named_by, collection },
-      to: { ...name, collection },
-      collection_id: null,
-      abandoned: [],
-      admin: change,
-      audit,
-    }),
+    operation: ({ name: oldName, key, slug, named_by, placement: { collection } }) => {
+      // The same rename was under way: it is asked for again.
+      if (oldName === name.name && change === null) return undefined;
+      if (key !== organization.key) throw changedMeanwhile();
+      return {
+        id,
+        kind: 'rename',
+        step: 'claiming',
+        from: { name: oldName, key, slug, named_by, collection },
+        to: { ...name, collection },
+        collection_id: null,
+        abandoned: [],
+        admin: change,
+        audit,
+      };
+    },
   });
+  if (begun.operation === null) return begun;
   return resumeRename(context, begun);
 }
 
