@@ -109,9 +109,10 @@ async function addAdmin(world: World, organizationId: string): Promise<AdminDocu
 /** A collection of somebody else's, which the service did not make. */
 const makeForeign = async (world: World, collection: string): Promise<void> => {
   const { master, settings } = world.instance().context;
-  const claims = await master.collections.count({ _id: collectionClaimId({ ...settings.placement, collection }) });
-  // What is written to a name that is claimed is the claiming organization's.
-  if (claims > 0) return;
+  const claim = await master.collections.findOne({ _id: collectionClaimId({ ...settings.placement, collection }) });
+  const owner = claim && (await master.organizations.findOne({ _id: claim.organization_id }));
+  // What is written to the collection of an organization that is there is the organization's.
+  if (owner?.status === 'active') return;
   await world.database.collection(collection).insertOne({ _id: 'foreign-1', tenant: FOREIGN });
 };
 

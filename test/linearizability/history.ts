@@ -12,7 +12,7 @@ import type { Verdict } from '../support/linearizable.ts';
 import { checkLinearizable } from '../support/linearizable.ts';
 import type { Random } from '../support/random.ts';
 import { createRandom } from '../support/random.ts';
-import type { Scheduler, FaultRates } from '../support/scheduler.ts';
+import type { FaultRates, Scheduler } from '../support/scheduler.ts';
 import { createScheduler } from '../support/scheduler.ts';
 import type { Call, NamesOptions, Reply, Request, Token } from './names.ts';
 import { createNamesSpecification, tokenOf } from './names.ts';

@@ -266,12 +266,7 @@ function agrees(
 }
 
 /** The first step of a change: its token is good, or it is not. */
-function authorize(
-  { call, done, at }: World,
-  organization: Organization,
-  token: Token,
-  changes: string,
-): Next[] {
+function authorize({ call, done, at }: World, organization: Organization, token: Token, changes: string): Next[] {
   const code = call.reply?.code;
   if (!isGood(organization, token)) return code === undefined || code === 'invalid_token' ? done() : [];
   if (code === 'invalid_token') return [];

@@ -56,6 +56,8 @@ export function createTenantGuard(inner: Executor, { database, masters }: GuardO
       for (const document of await readAll(name)) {
         const { _id, tenant } = document;
         home.add(JSON.stringify(document));
+        // While an organization is created, somebody else may make a collection of the name that was claimed for it.
+        if (tenant === FOREIGN && statuses.get(owner ?? '') !== 'active') continue;
         if (typeof tenant === 'string' && owner !== undefined && organizationOf.get(tenant) !== owner) {
           violations.add(`after ${call}, ${_id} of ${tenant} is in ${name}, which is of organization ${owner}`);
         }
@@ -65,7 +67,7 @@ export function createTenantGuard(inner: Executor, { database, masters }: GuardO
       const owner = organizationOf.get(String(document['tenant']));
       const status = owner === undefined ? 'active' : statuses.get(owner);
       if (status === 'deleting' || status === 'erased') continue;
-      const isThere = there.get(owner ?? '')?.has(text) || there.get(collection)?.has(text);
+      const isThere = [owner, owners.get(collection), collection].some((home) => there.get(home ?? '')?.has(text));
       if (!isThere) violations.add(`after ${call}, ${document._id} of ${document['tenant']} is lost (${status})`);
     }
   };
