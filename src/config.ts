@@ -34,12 +34,12 @@ const secret = text.refine(
   (value) => isReference(value) || isSecret(value),
   `must have at least ${MIN_SECRET_BYTES} bytes. ${howToMake('HS256')}`,
 );
-const secretList = text
-  .transform((list) => list.split(',').map((value) => value.trim()))
-  .refine(
-    (secrets) => secrets.every(isSecret),
-    `must have at least ${MIN_SECRET_BYTES} bytes in each of its secrets (comma-separated, the current one first). ${howToMake('HS256')}`,
-  );
+const list = text.transform((value) => value.split(',').map((item) => item.trim()));
+
+const secretList = list.refine(
+  (secrets) => secrets.every(isSecret),
+  `must have at least ${MIN_SECRET_BYTES} bytes in each of its secrets (comma-separated, the current one first). ${howToMake('HS256')}`,
+);
 
 /** `count/seconds`, or `off` for null. */
 const limit = text.transform((value, context) => {
@@ -56,12 +56,10 @@ const isNetwork = (value: string): boolean =>
   ipaddr.IPv6.isValid(value) ||
   ipaddr.IPv6.isValidCIDR(value);
 
-const networks = text
-  .transform((value) => value.split(',').map((network) => network.trim()))
-  .refine(
-    (list) => list.every(isNetwork),
-    'must be addresses and networks (10.0.0.0/8, 2001:db8::/32), separated by commas',
-  );
+const networks = list.refine(
+  (given) => given.every(isNetwork),
+  'must be addresses and networks (10.0.0.0/8, 2001:db8::/32), separated by commas',
+);
 
 const url = (...protocols: readonly string[]) =>
   text.refine(
@@ -91,18 +89,17 @@ type Documentation = {
 const documentation = z.registry<Documentation>();
 
 /** A variable with a default value. */
-const variable = <T extends z.ZodType<unknown, string>>(schema: T, value: string, description: string) => {
-  const prefaulted = schema.prefault(value as never);
-  documentation.add(prefaulted, { default: value, isValue: true, description });
-  return prefaulted;
-};
+const variable = <T extends z.ZodType<unknown, string>>(schema: T, value: string, description: string) =>
+  documented(schema.prefault(value as never), { default: value, isValue: true, description });
 
 /** A variable without one: `instead` says what holds when it is left out. */
-const optional = <T extends z.ZodType<unknown, string>>(schema: T, instead: string, description: string) => {
-  const made = schema.optional();
-  documentation.add(made, { default: instead, isValue: false, description });
-  return made;
-};
+const optional = <T extends z.ZodType<unknown, string>>(schema: T, instead: string, description: string) =>
+  documented(schema.optional(), { default: instead, isValue: false, description });
+
+function documented<T extends z.ZodType>(schema: T, entry: Documentation): T {
+  documentation.add(schema, entry);
+  return schema;
+}
 
 /** Every variable of the service. --help, README.md's table and .dev.vars.example say the same: see entry/variables.ts. */
 const schema = z.object({

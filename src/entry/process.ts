@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.ts';
 import { ConfigError, parseConfig } from '../config.ts';
 import type { Log } from '../domain/context.ts';
@@ -133,32 +134,30 @@ async function prepareIfReachable(services: Services, log: Log): Promise<void> {
 
 /** At once, then again and again. Returns a function that ends it, when the round under way has ended. */
 function reconcileOnTimer(services: Services, intervalMs: number, log: Log): () => Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  let ended = false;
-  const run = async () => {
-    let again = false;
-    try {
-      again = await services.reconcile();
-    } catch (error) {
-      log('warn', 'reconcile.failed', { error });
-      // A store that was away at the start turned out to be another deployment's.
-      if (error instanceof DeploymentMismatchError) {
-        process.stderr.write(`${startProblem(error)}\n`);
-        process.exit(1);
-      }
+  const ending = new AbortController();
+  const loop = async () => {
+    while (!ending.signal.aborted) {
+      const again = await reconcileOnce(services, log);
+      await sleep(again ? 0 : intervalMs, undefined, { signal: ending.signal }).catch(() => {});
     }
-    if (!ended) timer = setTimeout(start, again ? 0 : intervalMs);
   };
-  let round: Promise<void>;
-  const start = () => {
-    round = run();
+  const ended = loop();
+  return () => {
+    ending.abort();
+    return ended;
   };
-  start();
-  return async () => {
-    ended = true;
-    clearTimeout(timer);
-    await round;
-  };
+}
+
+async function reconcileOnce(services: Services, log: Log): Promise<boolean> {
+  try {
+    return await services.reconcile();
+  } catch (error) {
+    log('warn', 'reconcile.failed', { error });
+    if (!(error instanceof DeploymentMismatchError)) return false;
+    // A store that was away at the start turned out to be another deployment's.
+    process.stderr.write(`${startProblem(error)}\n`);
+    process.exit(1);
+  }
 }
 
 function stopOnSignal(server: Server, services: Services, log: Log, stopRest: () => Promise<void>): void {

@@ -168,7 +168,7 @@ async function jwkOfSecret(secret: string, algorithm: KeyAlgorithm): Promise<unk
   if (isShared(algorithm)) {
     return { kty: 'oct', alg: algorithm, k: Buffer.from(secret, 'utf8').toString('base64url') };
   }
-  if (secret.startsWith('{')) return { alg: algorithm, ...z.looseObject({}).catch({}).parse(parseJson(secret)) };
+  if (secret.startsWith('{')) return { alg: algorithm, ...(parseJson(secret) as object | undefined) };
   const der = Buffer.from(secret.replaceAll('\\n', '\n').replace(/-----[A-Z ]+-----/g, ''), 'base64');
   try {
     const key = await crypto.subtle.importKey('pkcs8', der, PARAMETERS[algorithm], true, ['sign']);
@@ -188,10 +188,8 @@ async function importKey(jwk: Jwk, place: string): Promise<TokenKey> {
   const { alg } = jwk;
   const { verifying, signing } = membersOf(jwk);
   const kid = jwk.kid ?? keyId(verifying);
-  const key = await importMembers(verifying, alg, 'verify').catch(() => undefined);
-  if (key === undefined || !(signing === undefined || (await belongTogether(signing, key, alg)))) {
-    throw new KeyError(`${place}, that is none for ${alg}: its parts do not fit`);
-  }
+  const key = await verifyingKey(verifying, signing, alg);
+  if (key === undefined) throw new KeyError(`${place}, that is none for ${alg}: its parts do not fit`);
   return {
     kid,
     algorithm: alg,
@@ -219,16 +217,17 @@ function keyId(members: Members): string {
   return createHmac('sha256', secret).update('tenantry kid').digest('base64url').slice(0, SECRET_KID_LENGTH);
 }
 
-const importMembers = (members: Members, algorithm: KeyAlgorithm, usage: 'sign' | 'verify') =>
-  crypto.subtle.importKey('jwk', members, PARAMETERS[algorithm], false, [usage]);
-
-async function belongTogether(signing: Members, verifying: webcrypto.CryptoKey, alg: KeyAlgorithm): Promise<boolean> {
+/** The key that verifies, tried out; undefined where it is none, or where what signs does not fit it. */
+async function verifyingKey(verifying: Members, signing: Members | undefined, alg: KeyAlgorithm) {
+  const parameters = PARAMETERS[alg];
   try {
-    const key = await importMembers(signing, alg, 'sign');
-    const signature = await crypto.subtle.sign(PARAMETERS[alg], key, PROBE);
-    return await crypto.subtle.verify(PARAMETERS[alg], verifying, signature, PROBE);
+    const key = await crypto.subtle.importKey('jwk', verifying, parameters, false, ['verify']);
+    if (signing === undefined) return key;
+    const signer = await crypto.subtle.importKey('jwk', signing, parameters, false, ['sign']);
+    const signature = await crypto.subtle.sign(parameters, signer, PROBE);
+    return (await crypto.subtle.verify(parameters, key, signature, PROBE)) ? key : undefined;
   } catch {
-    return false;
+    return undefined;
   }
 }
 

@@ -32,13 +32,11 @@ const REASONS: ReadonlyMap<number | string | undefined, string> = new Map<number
 /** The embedded store's file cannot be used. The message is fit for an operator. */
 export class StoreFileError extends Error {
   override readonly name = 'StoreFileError';
-  readonly path: string;
   /** What is wrong, as the rest of a sentence that begins with the path. */
   readonly reason: string;
 
   constructor(path: string, reason: string, cause: unknown) {
     super(`${path} ${reason}.`, { cause });
-    this.path = path;
     this.reason = reason;
   }
 }
