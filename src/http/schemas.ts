@@ -27,6 +27,14 @@ export const password = z.string().min(1).max(MAX_TEXT).meta({ format: 'password
 
 export const role = z.enum(ROLES);
 
+export const membership = z.object({
+  organization_id: z.string(),
+  organization: z.string(),
+  admin_id: z.string(),
+  admin_email: z.string(),
+  role,
+});
+
 /** A time: a Date inside, ISO 8601 outside. */
 export const timestamp = z
   .codec(z.iso.datetime({ offset: true }), z.date(), {

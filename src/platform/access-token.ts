@@ -42,8 +42,8 @@ type AccessTokenOptions = {
 
 /** Access tokens as JWTs (RFC 7519) under a ring of keys, each with an algorithm of its own (RFC 8725, section 3.1). */
 export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
-  const { keys, issuer, audience, lifetimeSeconds } = options;
-  const now = () => Math.floor(options.clock().getTime() / 1000);
+  const { keys, issuer, audience, lifetimeSeconds, clock, newId } = options;
+  const now = () => Math.floor(clock().getTime() / 1000);
 
   /** The key that a token names, also when it has just been added. */
   const keyOf = async (token: string) => {
@@ -56,7 +56,7 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
     issue: async ({ exp: latest = Number.POSITIVE_INFINITY, ...claims }) => {
       const iat = now();
       const exp = Math.min(latest, iat + lifetimeSeconds);
-      const payload = { ...claims, sub: claims.admin_id, iss: issuer, aud: audience, iat, exp, jti: options.newId() };
+      const payload = { ...claims, sub: claims.admin_id, iss: issuer, aud: audience, iat, exp, jti: newId() };
       const { signing } = (await keys.current()).current;
       return { token: await sign(payload, signing, signing.alg), expiresIn: Math.max(0, exp - iat) };
     },

@@ -3,15 +3,7 @@ import { changePassword, forgotPassword, resetPassword } from '../../domain/admi
 import { resendVerification, verifyEmail } from '../../domain/admin/verify-email.ts';
 import { acceptInvitation } from '../../domain/invitation/accept.ts';
 import { routeGroup } from '../route.ts';
-import { accessToken, email, newPassword, oneTimeToken, organizationName, password, role } from '../schemas.ts';
-
-const joined = z.object({
-  organization_id: z.string(),
-  organization: z.string(),
-  admin_id: z.string(),
-  admin_email: z.string(),
-  role,
-});
+import { accessToken, email, membership, newPassword, oneTimeToken, organizationName, password } from '../schemas.ts';
 
 /** One's account, by password or by a token from a mail: /admin/password/*, /verify-email, /accept-invite. */
 export function accountRoutes() {
@@ -59,7 +51,7 @@ export function accountRoutes() {
   route('POST /accept-invite', {
     summary: 'Become an admin with the token of an invitation; then sign in',
     body: z.strictObject({ token: oneTimeToken, password: newPassword }),
-    answer: { description: 'An admin now.', schema: joined },
+    answer: { description: 'An admin now.', schema: membership },
     refusals: [401, 409],
     verb: acceptInvitation,
   });

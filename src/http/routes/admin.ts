@@ -4,7 +4,7 @@ import { refreshSession } from '../../domain/session/refresh.ts';
 import { endSession, listSessions, logOut, logOutEverywhere } from '../../domain/session/sessions.ts';
 import { deviceCookies, setDeviceCookie } from '../device-cookie.ts';
 import { routeGroup } from '../route.ts';
-import { email, organizationName, page, pageQuery, password, role, timestamp, tokens } from '../schemas.ts';
+import { email, membership, organizationName, page, pageQuery, password, timestamp, tokens } from '../schemas.ts';
 
 const refreshToken = z.strictObject({ refresh_token: z.string().min(1).max(256) });
 
@@ -16,15 +16,6 @@ const session = z.object({
   last_used_at: timestamp.meta({ description: 'When it last gave tokens.' }),
   expires_at: timestamp.meta({ description: 'When it ends however much it is used.' }),
   current: z.boolean().meta({ description: 'Whether it is the one that asks.' }),
-});
-
-const me = z.object({
-  admin_id: z.string(),
-  admin_email: z.string(),
-  email_verified: z.boolean(),
-  role,
-  organization_id: z.string(),
-  organization: z.string(),
 });
 
 /** Signing in and out, and one's sessions: /admin/login, /refresh, /logout, /logout-all, /sessions, /me. */
@@ -87,7 +78,7 @@ export function adminRoutes() {
   route('GET /me', {
     summary: 'Whose the token is',
     action: 'account.read',
-    answer: { description: 'The admin.', schema: me },
+    answer: { description: 'The admin.', schema: membership.extend({ email_verified: z.boolean() }) },
     verb: async (_, { principal: { admin, organization } }) => ({
       admin_id: admin._id,
       admin_email: admin.email,
