@@ -15,11 +15,8 @@ declare const Bun: {
   };
 };
 
-await runProcess(
-  ({ BCRYPT_COST: cost }) => createBunHasher({ cost }),
-  async (services, { HOST: host, PORT: port }) => {
-    const app = createApp(services, getConnInfo);
-    const server = Bun.serve({ fetch: (request, server) => app.fetch(request, { server }), hostname: host, port });
-    return { url: `http://${host}:${server.port}`, stop: () => server.stop() };
-  },
-);
+await runProcess(createBunHasher, async (services, { HOST: host, PORT: port }) => {
+  const app = createApp(services, getConnInfo);
+  const server = Bun.serve({ fetch: (request, server) => app.fetch(request, { server }), hostname: host, port });
+  return { url: `http://${host}:${server.port}`, stop: () => server.stop() };
+});

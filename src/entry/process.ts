@@ -50,7 +50,7 @@ export type Server = {
  * @param listen starts the runtime's own server
  */
 export async function runProcess(
-  createHasher: (config: Config) => Hasher,
+  createHasher: (options: { cost: number }) => Hasher,
   listen: (services: Services, config: Config) => Promise<Server>,
 ): Promise<void> {
   if (process.argv.includes('--help')) {
@@ -63,7 +63,7 @@ export async function runProcess(
     const background = createBackground(log);
     const services = createServices(config, {
       executor: openExecutor(config),
-      hasher: createHasher(config),
+      hasher: createHasher({ cost: config.BCRYPT_COST }),
       ...(await openTokenKeys(config, readFileSecret, () => openStoredSecret(config, log), log)),
       log,
       mailer: openMailer(config, log),

@@ -11,7 +11,6 @@ import type { SendEmailBinding } from '../platform/mail/cloudflare.ts';
 import { createCloudflareMailer } from '../platform/mail/cloudflare.ts';
 import { createHttpMailer } from '../platform/mail/http-api.ts';
 import { readPlainSecret } from '../platform/secrets.ts';
-import type { Services } from '../services.ts';
 import { createServices } from '../services.ts';
 import type { GatewayNamespace } from '../store/gateway/executor.ts';
 import { createGatewayExecutor } from '../store/gateway/executor.ts';
@@ -26,8 +25,6 @@ type Bindings = Omit<Environment, 'SEND_EMAIL'> & {
   readonly SEND_EMAIL?: SendEmailBinding;
 };
 
-type Running = { readonly app: ReturnType<typeof createApp>; readonly services: Services };
-
 /** Rounds of one run of the cron trigger: each store call counts against the limit of subrequests. */
 const CRON_ROUNDS = 4;
 
@@ -37,7 +34,7 @@ const log = createLog((line) => console.log(line));
  * An isolate serves one environment, many requests: the service is made at the first. What was made is kept, never its
  * promise: a promise that one request began may never settle for another one.
  */
-const running = new WeakMap<Bindings, Running>();
+const running = new WeakMap<Bindings, Awaited<ReturnType<typeof start>>>();
 
 export default {
   async fetch(request: Request, env: Bindings, execution: ExecutionContext): Promise<Response> {
@@ -57,7 +54,7 @@ export default {
   },
 };
 
-async function run(env: Bindings): Promise<Running> {
+async function run(env: Bindings) {
   const known = running.get(env);
   if (known !== undefined) return known;
   const started = await start(env);
@@ -67,18 +64,16 @@ async function run(env: Bindings): Promise<Running> {
   return first;
 }
 
-async function start(env: Bindings): Promise<Running> {
+async function start(env: Bindings) {
   const config = parseConfig(env);
-  const executor = createGatewayExecutor(env.STORE_GATEWAY, {
-    backend: config.MONGO_URI === undefined ? 'sqlite' : 'mongo',
-    objects: config.GATEWAY_OBJECTS,
-  });
   const storedSecret = () => env.STORE_GATEWAY.getByName(`sqlite:${config.MASTER_DB}`).secret();
-  const tokenKeys = await openTokenKeys(config, readPlainSecret, storedSecret, log);
   const services = createServices(config, {
-    executor,
+    executor: createGatewayExecutor(env.STORE_GATEWAY, {
+      backend: config.MONGO_URI === undefined ? 'sqlite' : 'mongo',
+      objects: config.GATEWAY_OBJECTS,
+    }),
     hasher: createWorkerHasher({ cost: config.BCRYPT_COST }),
-    ...tokenKeys,
+    ...(await openTokenKeys(config, readPlainSecret, storedSecret, log)),
     log,
     background: createBackground(log).run,
     mailer: mailerOf(config, env),
