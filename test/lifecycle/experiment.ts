@@ -135,9 +135,13 @@ function otherPoints(calls: readonly number[], meanwhiles: readonly (string | un
       points.push(...calls.flatMap((at) => PAUSES.map((fault): Point => ({ at, fault, meanwhile, isFirst }))));
     }
   }
-  for (const fault of ['crash before', 'pause'] as const) {
-    for (let at = 1; at <= RESCUER_CALLS; at++) {
-      points.push(...calls.map((call): Point => ({ at: call, fault: 'pause', rescuer: { at, fault } })));
+  // Alone, and after others have cleared up and a third party has come.
+  for (const meanwhile of meanwhiles) {
+    for (const fault of ['crash before', 'pause'] as const) {
+      const visit = meanwhile === undefined ? {} : { meanwhile, isFirst: false };
+      for (let at = 1; at <= RESCUER_CALLS; at++) {
+        points.push(...calls.map((call): Point => ({ at: call, fault: 'pause', ...visit, rescuer: { at, fault } })));
+      }
     }
   }
   return points;
@@ -290,9 +294,11 @@ const tryPoint = (
           if (point.meanwhile !== undefined) third = await ask(world.instance(), stepOf(scene, point.meanwhile));
         };
         if (point.isFirst) await visit();
-        if (point.rescuer === undefined) await clearUpBehind(world, scenario, point, instance);
-        else rescuerWasHit = await world.recoverWith(point.rescuer);
+        if (point.rescuer === undefined || point.meanwhile !== undefined) {
+          await clearUpBehind(world, scenario, point, instance);
+        }
         if (!point.isFirst) await visit();
+        if (point.rescuer !== undefined) rescuerWasHit = await world.recoverWith(point.rescuer);
       },
     });
     try {

@@ -39,9 +39,8 @@ async function run(): Promise<void> {
   const store = openStore(values.store);
   const memory = createSqliteExecutor(openSqliteFile(':memory:'));
   const stages = { stage: await createStage(store), reference: await createStage(memory) };
-  const scenarios = SCENARIOS.filter(
-    ({ name }) => name === values.scenario || (only === undefined && name.includes(values.scenario)),
-  );
+  const named = SCENARIOS.filter(({ name }) => name === values.scenario);
+  const scenarios = named.length > 0 ? named : SCENARIOS.filter(({ name }) => name.includes(values.scenario));
   let points = 0;
   let failed = 0;
   const started = performance.now();

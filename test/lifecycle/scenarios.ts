@@ -278,7 +278,10 @@ export const SCENARIOS: readonly Scenario[] = [
       await tenants(world);
       await die(world, 6, (instance) => create(instance, 'fresh fields', 'first@example.com'));
       world.advance(2000);
-      return { run: (instance) => create(instance, 'Fresh Fields') };
+      return {
+        run: (instance) => create(instance, 'Fresh Fields'),
+        meanwhile: { 'another takes the name': takeNames(world, 'fresh fields') },
+      };
     },
   },
   {

@@ -48,7 +48,7 @@ export type World = {
   clearUp(clockMs?: number): Promise<void>;
   /** The leases of operations under way expire, and another instance clears up. */
   recover(): Promise<void>;
-  /** As `recover`; the other instance meets a fault at its `at`th call. @returns whether it came to that call */
+  /** As `recover`, when a look is due too. The other instance meets a fault at its `at`th call. @returns whether it came to it */
   recoverWith(plan: { readonly at: number; readonly fault: Fault }): Promise<boolean>;
   /** So much time passes, in which others clear up again and again. */
   sleep(ms: number): Promise<void>;
@@ -222,7 +222,7 @@ function createWorld(
     clearUp,
     recover,
     recoverWith: async ({ at, fault }) => {
-      advance(LEASE_MS + 1);
+      advance(31 * SECOND_MS);
       const rescuer = instance();
       rescuer.executor.arm({ at, fault, meanwhile: recover });
       await reconcile(rescuer.context, 0).catch(() => undefined);
