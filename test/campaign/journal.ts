@@ -70,7 +70,7 @@ function distinct(states: readonly State[]): State[] {
   return [...new Map(states.map((state) => [JSON.stringify(state), state])).values()];
 }
 
-/** The last of a record's events, for whoever looks for the reason of a violation. */
+/** The last of a record's events, for the report of a violation. */
 export const lastEvents = ({ events }: TenantRecord, count = 12): string =>
   events
     .slice(-count)

@@ -52,9 +52,12 @@ const RETRY_MS = 250;
 
 const PASSWORD = 'Campaign-Pass-1';
 
+/** What a delete is answered that was done before. */
+const TOKEN_ENDED = 'invalid_token';
+
 type Session = { token: string | undefined; refresh: string | undefined };
 
-/** Starts the load. It goes on, through whatever happens to the services, until it is stopped. */
+/** Starts the load. It goes on until it is stopped, also while services are down. */
 export function startLoad(options: LoadOptions): Load {
   const { client, random, urls, settleMs, writers, violation } = options;
   const tenants: TenantRecord[] = [];
@@ -88,19 +91,21 @@ export function startLoad(options: LoadOptions): Load {
     return known;
   };
 
-  /** Keeps tokens that nothing still open can end. */
+  /** Keeps tokens that nothing still open can end. An update gives no refresh token: that of the session stays good. */
   const keep = (tenant: TenantRecord, { body }: Reply) => {
     const session = sessionOf(tenant);
     const sure = definite(tenant) !== undefined;
-    session.token = sure ? String(body['access_token']) : undefined;
-    session.refresh = sure ? String(body['refresh_token']) : undefined;
+    const tokenIn = (field: string) => (typeof body[field] === 'string' ? body[field] : undefined);
+    session.token = sure ? tokenIn('access_token') : undefined;
+    session.refresh = sure ? (tokenIn('refresh_token') ?? session.refresh) : undefined;
   };
 
   /** Asks again until the answer is a definite one, or the time is over: what a careful caller does. */
   const insist = async (tenant: TenantRecord, what: string, first: Reply, request: Request, change: Change) => {
     let reply = first;
     const end = performance.now() + settleMs;
-    while (running && reply.outcome !== 'acknowledged' && performance.now() < end) {
+    const isDefinite = () => reply.outcome === 'acknowledged' || reply.body['code'] === TOKEN_ENDED;
+    while (running && !isDefinite() && performance.now() < end) {
       await delay(RETRY_MS);
       reply = await send(request);
       // An earlier try may still have its effect: a refusal now does not say that it had none.
@@ -216,7 +221,7 @@ export function startLoad(options: LoadOptions): Load {
     if (first.outcome === 'unknown') {
       session.refresh = undefined;
       session.token = undefined;
-      if (name !== undefined && random.chance(0.5)) reply = await insist(tenant, what, first, request, change);
+      if (kind === 'rename' && random.chance(0.5)) reply = await insist(tenant, what, first, request, change);
       if (reply !== first && wasDefinite && !isWanted(name ?? '')) {
         expectRefusal(tenant, `"${what}", asked for again with its token,`, reply, []);
       }
@@ -235,7 +240,7 @@ export function startLoad(options: LoadOptions): Load {
     sessions.delete(tenant);
     if (first.outcome === 'unknown' && random.chance(0.5)) {
       const reply = await insist(tenant, `delete ${name}`, first, request, change);
-      if (sure !== undefined) expectRefusal(tenant, 'a delete, asked for again with its token,', reply, []);
+      if (sure !== undefined) expectRefusal(tenant, 'a delete, asked for again with its token,', reply, [TOKEN_ENDED]);
     }
   };
 

@@ -1,5 +1,5 @@
-import type { AdminDocument } from '../../src/domain/admin/admin.ts';
-import type { OrganizationDocument } from '../../src/domain/organization/organization.ts';
+import type { AdminDocument } from '../../src/domain/admin/schema.ts';
+import type { OrganizationDocument } from '../../src/domain/organization/schema.ts';
 import type { Snapshot } from '../support/invariants.ts';
 import type { Alive, State, TenantRecord } from './journal.ts';
 import { describeState } from './journal.ts';
@@ -12,7 +12,9 @@ export function compare(
   const wrong: { what: string; tenant?: TenantRecord }[] = [];
   const found = new Map<TenantRecord, Found>();
   const organizations = new Map(
-    ((snapshot.get('organizations') ?? []) as readonly OrganizationDocument[]).map((one) => [one._id, one]),
+    ((snapshot.get('organizations') ?? []) as readonly OrganizationDocument[])
+      .filter(({ status }) => status !== 'erased')
+      .map((one) => [one._id, one]),
   );
   const admins = (snapshot.get('admins') ?? []) as readonly AdminDocument[];
   const adminsOf = new Map(admins.map((admin) => [admin.organization_id, admin]));

@@ -6,7 +6,13 @@ import { findAuditViolations } from '../support/audit-invariants.ts';
 import type { Fault } from '../support/faults.ts';
 import { FAULTS } from '../support/faults.ts';
 import type { NormalizedState, Snapshot, Traces } from '../support/invariants.ts';
-import { findTraces, findViolations, normalizedState, takeSnapshot } from '../support/invariants.ts';
+import {
+  findDueCheckpoints,
+  findTraces,
+  findViolations,
+  normalizedState,
+  takeSnapshot,
+} from '../support/invariants.ts';
 import { restore } from '../support/requests.ts';
 import type { Instance, Stage, World } from '../support/world.ts';
 import { HOUR_MS } from '../support/world.ts';
@@ -268,6 +274,7 @@ export async function lookThrough(
       ...openMoves.map(({ name }) => `the collection of ${name} was not moved`),
       ...world.guard.violations(),
       ...findViolations(snapshot, context.clock()),
+      ...findDueCheckpoints(snapshot),
       ...(await findAuditViolations(context.master, context.seals)),
     ],
   };

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { Master } from '../../src/domain/master.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createMongoExecutor } from '../../src/store/mongo/executor.ts';
 import type { Document } from '../../src/store/port.ts';
@@ -10,14 +11,15 @@ import type { RunningService } from './service.ts';
 const TIMEOUT_MS = 20_000;
 
 /** The database of a service on Node or Bun, master and tenants in one, opened beside the service. */
-export function openDatabase(service: RunningService): { database: Database; close(): Promise<void> } {
+export function openDatabase(service: RunningService): { database: Database; master: Master; close(): Promise<void> } {
   const { store, dataDirectory, masterDatabase } = service;
   const opened = new Store(
     store.kind === 'mongo'
       ? createMongoExecutor({ uri: store.uri, timeoutMs: TIMEOUT_MS })
       : createSqliteExecutor(openSqliteFile(join(dataDirectory, 'tenantry.db'))),
   );
-  return { database: opened.database(masterDatabase), close: () => opened.close() };
+  const database = opened.database(masterDatabase);
+  return { database, master: new Master(opened, masterDatabase), close: () => opened.close() };
 }
 
 /** Every document of a database, by its collection. */
