@@ -141,10 +141,9 @@ function otherPoints(calls: readonly number[], meanwhiles: readonly (string | un
       points.push(...calls.flatMap((at) => PAUSES.map((fault): Point => ({ at, fault, meanwhile, isFirst }))));
     }
   }
-  // Alone, and after others have cleared up and a third party has come.
-  for (const meanwhile of meanwhiles) {
+  // Alone, and when a third party has come: right away, or after others have cleared up.
+  for (const visit of meanwhiles.flatMap(visitsOf)) {
     for (const fault of ['crash before', 'pause'] as const) {
-      const visit = meanwhile === undefined ? {} : { meanwhile, isFirst: false };
       for (let at = 1; at <= RESCUER_CALLS; at++) {
         points.push(...calls.map((call): Point => ({ at: call, fault: 'pause', ...visit, rescuer: { at, fault } })));
       }
@@ -152,6 +151,9 @@ function otherPoints(calls: readonly number[], meanwhiles: readonly (string | un
   }
   return points;
 }
+
+const visitsOf = (meanwhile: string | undefined): Pick<Point, 'meanwhile' | 'isFirst'>[] =>
+  meanwhile === undefined ? [{}] : [false, true].map((isFirst) => ({ meanwhile, isFirst }));
 
 /** By what a third party does, the states that are correct. */
 async function expectedStates(reference: Stage, scenario: Scenario): Promise<Map<string | undefined, Expected>> {
@@ -301,7 +303,7 @@ const tryPoint = (
           if (point.meanwhile !== undefined) third = await ask(world.instance(), stepOf(scene, point.meanwhile));
         };
         if (point.isFirst) await visit();
-        if (point.rescuer === undefined || point.meanwhile !== undefined) {
+        if (point.rescuer === undefined || (point.meanwhile !== undefined && !point.isFirst)) {
           await clearUpBehind(world, scenario, point, instance);
         }
         if (!point.isFirst) await visit();

@@ -129,8 +129,8 @@ const MUTATIONS: readonly Mutation[] = [
         '',
       ),
     ],
-    scenario: 'rename with email and password',
-    other: 4,
+    scenario: 'rename where the name is taken',
+    other: 2,
   },
   {
     name: 'a name is taken over without comparing the operation',
@@ -216,7 +216,7 @@ const MUTATIONS: readonly Mutation[] = [
     replacements: [
       inFile(
         'outbox/outbox.ts',
-        'if (mail.change !== null && !(await isMade(context, mail.change.id, admin))) {',
+        'if (mail.change !== null && !(await wasChangedBy(context, admin, mail.change.id))) {',
         'if (mail.change !== null && mail.change.id === admin._id) {',
       ),
     ],

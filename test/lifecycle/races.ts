@@ -174,7 +174,10 @@ const RATES: FaultRates = { freeze: 0.05, leap: 0, crash: 0, fault: 0 };
 export async function runRace(store: Executor, race: Race, seeds: readonly number[]): Promise<string[]> {
   let scheduler: Scheduler | undefined;
   const stage = await createStage(store, {
-    beforeCall: async ({ op }) => scheduler?.turn(op, { write: true }),
+    beforeCall: async ({ op }) => {
+      await scheduler?.turn(op, { write: true });
+      return undefined;
+    },
   });
   const known = new Map<string, NormalizedState['organizations']>();
   const inTurn = async (order: readonly number[]): Promise<NormalizedState['organizations']> => {

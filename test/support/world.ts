@@ -9,6 +9,7 @@ import type { CollectionClaim } from '../../src/domain/tenant-data/schema.ts';
 import type { Hasher } from '../../src/platform/hashing/hasher.ts';
 import { createServices } from '../../src/services.ts';
 import type { Command, CommandOf, Executor, Op } from '../../src/store/port.ts';
+import { StoreError } from '../../src/store/port.ts';
 import type { Database } from '../../src/store/store.ts';
 import { Store } from '../../src/store/store.ts';
 import type { Fault, FaultyExecutor } from './faults.ts';
@@ -81,17 +82,20 @@ export const plainHasher: Hasher = {
   verify: async (password, hash) => hash === `plain:${password}`,
 };
 
+/** What becomes of a call that is let on. */
+export type CallPlan = { readonly losesReply?: boolean; readonly ended?: () => void };
+
 /** What is said of a database; the service's own. */
 const DEPLOYMENT = 'tenantry';
 
 /**
  * Makes a database for experiments.
  * Making the master's collections takes long enough to be done once for all.
- * @param options.beforeCall awaited before each call of an instance
+ * @param options.beforeCall awaited before each call of an instance; what it throws is thrown instead of the call
  */
 export async function createStage(
   shared: Executor,
-  { beforeCall }: { readonly beforeCall?: (command: Command) => Promise<unknown> } = {},
+  { beforeCall }: { readonly beforeCall?: (command: Command) => Promise<CallPlan | undefined> | undefined } = {},
 ): Promise<Stage> {
   const name = `fault_${crypto.randomUUID().replaceAll('-', '').slice(0, 16)}`;
   const database = new Store(shared).database(name);
@@ -101,8 +105,14 @@ export async function createStage(
     limits: shared.limits,
     close: async () => {},
     execute: async <O extends Op>(command: CommandOf<O>) => {
-      await beforeCall?.(command);
-      return guard.execute(command);
+      const plan = await beforeCall?.(command);
+      try {
+        const result = await guard.execute(command);
+        if (plan?.losesReply) throw new StoreError('OutcomeUnknown', 'The reply was lost.');
+        return result;
+      } finally {
+        plan?.ended?.();
+      }
     },
   };
   await prepareDeployment(createWorld(guard, name, {}, guard).instance().context);
@@ -242,9 +252,8 @@ function createWorld(
         advance(ms);
         await clearUp();
       }
-      // The first finds what is left, the second merges what the first could not.
-      await lookNow();
-      await lookNow();
+      // The first may end an open move, the second finds what was left then, the third merges what the second could not.
+      for (let look = 1; look <= 3; look++) await lookNow();
     },
     mails,
     log,
