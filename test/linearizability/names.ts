@@ -12,6 +12,8 @@
  * - A change is authorized at one instant and takes effect at a later one. What there is to change, and whether a delete
  *   names its own organization, is decided at the first. Between the two the organization's epoch stays the same (a
  *   delete by another ends the change in a conflict), and for a change of the admin the admin's.
+ * - A token is checked against the admin, and then, or at once, against the organization: what another change does to
+ *   both between the two may lead to a refusal, or to an answer that nothing was changed.
  * - An update of both the admin and the name changes the admin first. It does not stop between the two for good.
  * - A login reads the organization and then its admin.
  * - 409 `conflict` and `operation_in_progress` have no effect and may be answered at any time to a token that is good.
@@ -222,9 +224,14 @@ function update(world: World, request: Request & { kind: 'update' }): Next[] {
   if (progress === undefined) {
     const renames = name !== undefined && name !== organization.name;
     const changesAdmin = (email !== undefined && email !== organization.email) || password !== undefined;
-    if (!agrees(request, reply, { renames, changesAdmin })) return [];
+    const isUnchanged = reply?.code === 'ok' && reply.token === undefined;
+    const read = isUnchanged && !changesAdmin && isGood(organization, token) ? at('admin read') : [];
+    if (!agrees(request, reply, { renames, changesAdmin })) return read;
     const changes = `${renames ? 'name' : ''}${changesAdmin ? 'admin' : ''}`;
-    return authorize(world, organization, token, changes);
+    return [...read, ...authorize(world, organization, token, changes)];
+  }
+  if (progress === 'admin read') {
+    return organization.status === 'active' && (name ?? organization.name) === organization.name ? done() : [];
   }
 
   const [where = '', epoch, changes = ''] = progress.split(': ');
@@ -287,19 +294,21 @@ function renamed({ options }: World, organization: Organization, name: string): 
 }
 
 function remove(world: World, { token }: Request & { kind: 'delete' }): Next[] {
-  const { state, call, progress, options, done } = world;
+  const { state, call, progress, options, done, at } = world;
   const { reply } = call;
   const organization = find(state, token.organizationId);
   if (organization === undefined) return [];
+  const isNamed = keyOf(token.organization) === keyOf(organization.name);
   if (progress === undefined) {
-    const isNamed = keyOf(token.organization) === keyOf(organization.name);
-    if (reply?.code === 'forbidden') return isGood(organization, token) && !isNamed ? done() : [];
-    if (reply?.code === 'organization_renamed') {
-      const isLeft = options.leased && !isNamed && reply.name === organization.name;
-      return isGood(organization, token) && isLeft ? done() : [];
+    if (reply?.code === 'forbidden' || reply?.code === 'organization_renamed') {
+      return isGood(organization, token) ? at('admin read') : [];
     }
     if (isGood(organization, token) && !isNamed) return reply === undefined ? done() : [];
     return authorize(world, organization, token, 'gone');
+  }
+  if (progress === 'admin read') {
+    const isSaid = reply?.code === 'forbidden' || (options.leased && reply?.name === organization.name);
+    return organization.status === 'active' && !isNamed && isSaid ? done() : [];
   }
   if (reply !== undefined && reply.code !== 'ok') return [];
   const [, epoch] = progress.split(': ');
