@@ -91,7 +91,7 @@ describe.skipIf(server === undefined)('the MongoDB store, with a server that fai
     beforeAll(async () => {
       store = open();
       await store.database('frozen').collection('c').insertOne({ _id: 'a' });
-      control.freeze();
+      await control.freeze();
     });
     afterAll(async () => {
       control.thaw();

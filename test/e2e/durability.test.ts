@@ -132,7 +132,7 @@ describe.each(environments)('$runtime on $storeName', ({ runtime, store }) => {
 
         const underWay = sendAll(caller, requests);
         if (how === 'killed') await database.kill('SIGKILL');
-        else database.freeze();
+        else await database.freeze();
         const live = watchLive(service.url);
         const later = await sendAll(caller, requests);
         const lifeSigns = await live();

@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
+import { globSync, readFileSync } from 'node:fs';
 
 export type ExitStatus = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
 
@@ -12,6 +13,8 @@ export type RunningProcess = {
   readonly exited: Promise<ExitStatus>;
   /** Sends the signal to the whole process group. */
   signal(signal: NodeJS.Signals): void;
+  /** Whether SIGSTOP has stopped all its threads: a signal is there before it has its effect. */
+  isStopped(): boolean;
   /** Sends the signal to the whole process group, and resolves when the process has ended. */
   kill(signal: NodeJS.Signals): Promise<ExitStatus>;
 };
@@ -62,6 +65,8 @@ export function startProcess(command: string, args: readonly string[], options: 
     exitStatus: () => status,
     exited,
     signal: (signal) => signalGroup(child, signal),
+    isStopped: () =>
+      globSync(`/proc/${child.pid}/task/*/stat`).every((file) => /\) [Tt] /.test(readFileSync(file, 'utf8'))),
     kill: async (signal) => {
       if (status === undefined) signalGroup(child, signal);
       const impatience = setTimeout(() => signalGroup(child, 'SIGKILL'), PATIENCE_MS);

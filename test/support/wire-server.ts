@@ -19,7 +19,7 @@ export type WireServer = {
   /** Ends it by the signal; what it stored stays. */
   kill(signal: NodeJS.Signals): Promise<void>;
   /** Stops it where it is, with its connections open, until `thaw`. */
-  freeze(): void;
+  freeze(): Promise<void>;
   thaw(): void;
   /** Starts it again on the same port and data; resolves when it answers. */
   restart(): Promise<void>;
@@ -140,7 +140,10 @@ async function start({ command, args, beforeKill }: Program): Promise<WireServer
       await beforeKill?.(uri, kills++ === 0);
       await server.kill(signal);
     },
-    freeze: () => server.signal('SIGSTOP'),
+    freeze: async () => {
+      server.signal('SIGSTOP');
+      await until('the database server to stop', async () => server.isStopped() || undefined, { ms: 10_000, every: 5 });
+    },
     thaw: () => server.signal('SIGCONT'),
     restart: async () => {
       await server.kill('SIGTERM');
