@@ -76,7 +76,8 @@ const STAGES: Readonly<Record<string, Stage>> = {
   test: {
     needsServer: true,
     groups: [
-      [vitest('contracts, HTTP and README', 'vitest.config.ts', CORE)],
+      // Most of the time goes by while a service hashes: more files at once keep both cores busy.
+      [vitest('contracts, HTTP and README', 'vitest.config.ts', ['--maxWorkers=4', ...CORE])],
       [
         vitest('contracts in workerd', WORKERS, ['--project', 'workerd, embedded']),
         bun('contracts on Bun', 'test/bun/!(mongo).test.ts'),
