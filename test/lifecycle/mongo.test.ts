@@ -9,5 +9,5 @@ const SCENARIOS_A_SERVER = 8;
 // Without a server: test/support/global-setup.ts has said so. A point takes many times as long here as in memory.
 for (let from = 0; inject('secantusUri') !== undefined && from < SCENARIOS.length; from += SCENARIOS_A_SERVER) {
   const scenarios = SCENARIOS.slice(from, from + SCENARIOS_A_SERVER);
-  faultSuite(`SecantusDB (${from / SCENARIOS_A_SERVER + 1})`, openFreshMongo, { plain: 41, other: 1500 }, scenarios);
+  faultSuite(`SecantusDB (${from / SCENARIOS_A_SERVER + 1})`, openFreshMongo, { plain: 61, other: 9000 }, scenarios);
 }
