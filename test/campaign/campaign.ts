@@ -3,6 +3,8 @@ import { MongoClient } from 'mongodb';
 import type { Seals } from '../../src/domain/audit/schema.ts';
 import type { Master } from '../../src/domain/master.ts';
 import { createSeals } from '../../src/platform/seals.ts';
+import type { Document } from '../../src/store/port.ts';
+import type { Collection } from '../../src/store/store.ts';
 import { findAuditViolations } from '../support/audit-invariants.ts';
 import type { Snapshot } from '../support/invariants.ts';
 import { findViolations } from '../support/invariants.ts';
@@ -52,7 +54,7 @@ const LEASE_MS = 5000;
 const RECONCILE_MS = 500;
 const STORE_TIMEOUT_MS = 8000;
 
-/** How long the service may take to bring everything in order once it is left alone: two looks at what came late. */
+/** How long the services may take to bring everything in order once nothing disturbs them. */
 const ORDER_MS = 90_000;
 
 /** After so many kills of a service everything is looked at. */
@@ -233,19 +235,64 @@ const WRITER_OPTIONS = {
   writeConcern: { w: 'majority' },
 } as const;
 
-/** Reads until nothing is out of order, or the time for that is over; then what still is. */
+/** Reads until nothing is out of order and every look was taken, or the time for that is over. */
 async function whenInOrder(
   master: Master,
   seals: Seals,
 ): Promise<{ snapshot: Snapshot; violations: readonly string[] }> {
   const end = performance.now() + ORDER_MS;
   for (;;) {
+    const untaken = await takeEveryLook(master, end);
     const snapshot = await readDatabase(master.database);
-    const violations = [...findViolations(snapshot, new Date()), ...(await findAuditViolations(master, seals))];
+    const violations = [
+      ...findViolations(snapshot, new Date()),
+      ...(await findAuditViolations(master, seals)),
+      ...untaken,
+    ];
     if (violations.length === 0 || performance.now() > end) return { snapshot, violations };
-    await delay(250);
+    await delay(RECONCILE_MS);
   }
 }
+
+/**
+ * Makes every look for late writes due, every checkpoint, and every event that waits on an admin, and waits until the
+ * services have done them all. Operations are left to their leases.
+ * @returns a line when the time was over first
+ */
+async function takeEveryLook({ collections, checkpoints, admins }: Master, end: number): Promise<string[]> {
+  await makeDue(collections, 'due_at');
+  for (;;) {
+    // A checkpoint that was written is due again, and done when that finds nothing new.
+    const waiting = (await makeDue(checkpoints, 'due_at')) + (await makeDue(admins, 'audit_due_at'));
+    const looks = await collections.count({ kind: 'collection', due_at: DUE });
+    if (waiting + looks === 0) return [];
+    if (performance.now() > end) return [`${looks} looks were not taken in time`];
+    await delay(RECONCILE_MS);
+  }
+}
+
+/** Before any other time that work can be due at. */
+const DUE = new Date(1000);
+
+/** @returns how much is due */
+async function makeDue<T extends Document>(collection: Collection<T>, field: string): Promise<number> {
+  for (let count = 0, after = ''; ; ) {
+    const page = await collection.find(
+      { _id: { $gt: after }, [field]: { $gte: DUE } },
+      { sort: { _id: 1 }, limit: PAGE },
+    );
+    // Only what still is to be done: the service may have ended it meanwhile.
+    await Promise.all(
+      page.map(({ _id }) => collection.updateOne({ _id, [field]: { $gt: DUE } }, { $set: { [field]: DUE } })),
+    );
+    count += page.length;
+    const last = page.at(-1);
+    if (last === undefined || page.length < PAGE) return count;
+    after = last._id;
+  }
+}
+
+const PAGE = 200;
 
 const lastWarnings = (service: RunningService): string =>
   service

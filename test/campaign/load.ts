@@ -52,9 +52,13 @@ const RETRY_MS = 250;
 
 const PASSWORD = 'Campaign-Pass-1';
 
-/** What a delete is answered that was done before. */
+/** The answer to a repeated request whose first try ended the token. */
 const TOKEN_ENDED = 'invalid_token';
 
+/** Refusals that say nothing of an earlier try: it may still be under way. */
+const MAY_BE_UNDER_WAY = ['operation_in_progress', 'idempotency_key_in_use', 'conflict'];
+
+/** The tokens of an owner's session that no request so far can have ended. */
 type Session = { token: string | undefined; refresh: string | undefined };
 
 /** Starts the load. It goes on until it is stopped, also while services are down. */
@@ -91,21 +95,18 @@ export function startLoad(options: LoadOptions): Load {
     return known;
   };
 
-  /** Keeps tokens that nothing still open can end. An update gives no refresh token: that of the session stays good. */
-  const keep = (tenant: TenantRecord, { body }: Reply) => {
-    const session = sessionOf(tenant);
-    const sure = definite(tenant) !== undefined;
-    const tokenIn = (field: string) => (typeof body[field] === 'string' ? body[field] : undefined);
-    session.token = sure ? tokenIn('access_token') : undefined;
-    session.refresh = sure ? (tokenIn('refresh_token') ?? session.refresh) : undefined;
-  };
-
-  /** Asks again until the answer is a definite one, or the time is over: what a careful caller does. */
-  const insist = async (tenant: TenantRecord, what: string, first: Reply, request: Request, change: Change) => {
+  /** Repeats a request until its answer says what came of it, or the time is over. */
+  const repeatUntilKnown = async (
+    tenant: TenantRecord,
+    what: string,
+    first: Reply,
+    request: Request,
+    change: Change,
+  ): Promise<Reply> => {
     let reply = first;
     const end = performance.now() + settleMs;
-    const isDefinite = () => reply.outcome === 'acknowledged' || reply.body['code'] === TOKEN_ENDED;
-    while (running && !isDefinite() && performance.now() < end) {
+    const isUnknown = () => reply.outcome === 'unknown' || MAY_BE_UNDER_WAY.includes(codeOf(reply));
+    while (running && isUnknown() && performance.now() < end) {
       await delay(RETRY_MS);
       reply = await send(request);
       // An earlier try may still have its effect: a refusal now does not say that it had none.
@@ -132,9 +133,10 @@ export function startLoad(options: LoadOptions): Load {
 
   const isWanted = (name: string) => WANTED.includes(name);
 
-  const expectRefusal = (tenant: TenantRecord, what: string, reply: Reply, allowed: readonly string[]) => {
-    const code = String(reply.body['code'] ?? '');
-    if (reply.outcome === 'refused' && reply.status !== 0 && !allowed.includes(code)) {
+  const codeOf = ({ body }: Reply): string => String(body['code'] ?? '');
+
+  const checkRefusal = (tenant: TenantRecord, what: string, reply: Reply, allowed: readonly string[]) => {
+    if (reply.outcome === 'refused' && reply.status !== 0 && !allowed.includes(codeOf(reply))) {
       violation(`${what} was refused: ${reply.told}`, tenant);
     }
   };
@@ -158,8 +160,9 @@ export function startLoad(options: LoadOptions): Load {
     tenants.push(tenant);
     const first = await send(request);
     note(tenant, what, first, change);
-    if (!isWanted(state.name)) expectRefusal(tenant, 'a create under a name of its own', first, []);
-    const reply = withKey && first.outcome === 'unknown' ? await insist(tenant, what, first, request, change) : first;
+    if (!isWanted(state.name)) checkRefusal(tenant, 'a create under a name of its own', first, []);
+    const reply =
+      withKey && first.outcome === 'unknown' ? await repeatUntilKnown(tenant, what, first, request, change) : first;
     if (reply.outcome === 'acknowledged') tenant.organizationId = String(reply.body['organization_id']);
     return tenant;
   };
@@ -173,18 +176,21 @@ export function startLoad(options: LoadOptions): Load {
     const reply = await send({ method: 'POST', path: '/admin/login', body: { email, password } });
     note(tenant, `login <${email}>`, reply);
     if (reply.outcome === 'acknowledged') {
-      keep(tenant, reply);
+      // A change whose outcome is unknown may still end the tokens.
+      const given = (field: string) => (sure === undefined ? undefined : String(reply.body[field]));
+      sessions.set(tenant, { token: given('access_token'), refresh: given('refresh_token') });
       if (sure !== undefined && reply.body['organization'] !== state.name)
         violation('login tells another name', tenant);
       return String(reply.body['access_token']);
     } else if (sure !== undefined) {
-      expectRefusal(tenant, 'the login of an organization that is there', reply, []);
+      checkRefusal(tenant, 'the login of an organization that is there', reply, []);
     }
     return undefined;
   };
 
   const update = async (tenant: TenantRecord, token: string) => {
     const session = sessionOf(tenant);
+    const isTokenGood = session.token === token;
     const wasDefinite = definite(tenant) !== undefined;
     const kind = random.pick(['rename', 'rename', 'rename and account', 'account'] as const);
     const name = kind === 'account' ? undefined : random.chance(0.25) ? random.pick(WANTED) : unique('Tenant ');
@@ -207,41 +213,51 @@ export function startLoad(options: LoadOptions): Load {
     const what = [name && `rename to ${name}`, email && `email <${email}>`, password && 'password']
       .filter(Boolean)
       .join(', ');
+    const allowed = [
+      'operation_in_progress',
+      ...(name !== undefined && isWanted(name) ? ['organization_name_taken'] : []),
+      ...(wasDefinite ? [] : ['conflict']),
+    ];
     const first = await send(request);
     note(tenant, what, first, change);
-    if (wasDefinite && first.outcome === 'refused') {
-      expectRefusal(
-        tenant,
-        `"${what}"`,
-        first,
-        name !== undefined && isWanted(name) ? ['organization_name_taken'] : [],
-      );
-    }
+    if (isTokenGood) checkRefusal(tenant, `"${what}"`, first, allowed);
     let reply = first;
     if (first.outcome === 'unknown') {
-      session.refresh = undefined;
-      session.token = undefined;
-      if (kind === 'rename' && random.chance(0.5)) reply = await insist(tenant, what, first, request, change);
-      if (reply !== first && wasDefinite && !isWanted(name ?? '')) {
-        expectRefusal(tenant, `"${what}", asked for again with its token,`, reply, []);
+      // A rename ends no token, whatever comes of it.
+      if (kind !== 'rename') sessions.delete(tenant);
+      if (random.chance(0.5)) {
+        reply = await repeatUntilKnown(tenant, what, first, request, change);
+        const more = kind === 'rename' ? [] : [TOKEN_ENDED, 'conflict'];
+        if (isTokenGood) checkRefusal(tenant, `"${what}", repeated with its token,`, reply, [...allowed, ...more]);
       }
     }
-    if (reply.outcome === 'acknowledged') keep(tenant, reply);
+    if (reply.outcome !== 'acknowledged') return;
+    // Nothing is answered where nothing changed.
+    const given = typeof reply.body['access_token'] === 'string' ? reply.body['access_token'] : token;
+    if (definite(tenant) !== undefined) {
+      sessionOf(tenant).token = kind === 'rename' && isTokenGood && random.chance(0.5) ? token : given;
+    } else if (kind !== 'rename') sessions.delete(tenant);
   };
 
   const remove = async (tenant: TenantRecord, token: string) => {
+    const isTokenGood = sessionOf(tenant).token === token;
     const sure = definite(tenant);
     const name = sure === undefined || sure === 'absent' ? (aliveStates(tenant)[0]?.name ?? '') : sure.name;
+    const what = `delete ${name}`;
     const change: Change = () => 'absent';
     const request: Request = { method: 'DELETE', path: '/org/delete', token, query: { organization_name: name } };
+    const allowed = ['operation_in_progress', ...(sure === undefined ? ['forbidden', 'conflict'] : [])];
     const first = await send(request);
-    note(tenant, `delete ${name}`, first, change);
-    if (sure !== undefined) expectRefusal(tenant, 'a delete by its admin', first, []);
+    note(tenant, what, first, change);
+    if (isTokenGood) checkRefusal(tenant, `"${what}"`, first, allowed);
     sessions.delete(tenant);
-    if (first.outcome === 'unknown' && random.chance(0.5)) {
-      const reply = await insist(tenant, `delete ${name}`, first, request, change);
-      if (sure !== undefined) expectRefusal(tenant, 'a delete, asked for again with its token,', reply, [TOKEN_ENDED]);
-    }
+    if (first.outcome !== 'unknown' || random.chance(0.5)) return;
+    const reply = await repeatUntilKnown(tenant, what, first, request, change);
+    if (!isTokenGood) return;
+    checkRefusal(tenant, `"${what}", repeated with its token,`, reply, [...allowed, TOKEN_ENDED]);
+    // Nothing else can have ended the token.
+    if (codeOf(reply) === TOKEN_ENDED)
+      note(tenant, `${what}, done before`, { ...reply, outcome: 'acknowledged' }, change);
   };
 
   const refresh = async (tenant: TenantRecord) => {
@@ -250,8 +266,10 @@ export function startLoad(options: LoadOptions): Load {
     const reply = await send({ method: 'POST', path: '/admin/refresh', body: { refresh_token: session.refresh } });
     note(tenant, 'refresh', reply);
     if (reply.status === 0 && reply.outcome === 'refused') return;
+    checkRefusal(tenant, 'the refresh of a session that nothing ended', reply, []);
+    // A refresh token is good once: after an unknown outcome it is not used again.
     session.refresh = reply.outcome === 'acknowledged' ? String(reply.body['refresh_token']) : undefined;
-    if (definite(tenant) !== undefined) expectRefusal(tenant, 'the refresh of a session that nothing ended', reply, []);
+    if (reply.outcome === 'acknowledged') session.token = String(reply.body['access_token']);
   };
 
   const look = async (tenant: TenantRecord) => {
@@ -262,7 +280,7 @@ export function startLoad(options: LoadOptions): Load {
     const reply = await send({ method: 'GET', path: '/org/get', query: { organization_name: name } });
     note(tenant, `get ${name}`, reply);
     if (sure === undefined || reply.outcome === 'unknown') return;
-    expectRefusal(tenant, 'the get of an organization that is there', reply, []);
+    checkRefusal(tenant, 'the get of an organization that is there', reply, []);
     if (reply.outcome === 'acknowledged' && reply.body['organization_id'] !== tenant.organizationId) {
       violation(`get ${name} tells another organization`, tenant);
     }
@@ -291,9 +309,9 @@ export function startLoad(options: LoadOptions): Load {
         await refresh(tenant);
         continue;
       }
-      const token = sessionOf(tenant).token ?? (await logIn(tenant));
+      const kept = random.chance(0.2) ? undefined : sessionOf(tenant).token;
+      const token = kept ?? (await logIn(tenant));
       if (token === undefined) continue;
-      sessionOf(tenant).token = undefined;
       await inTurn(tenant, () => (random.chance(0.2) ? remove(tenant, token) : update(tenant, token)));
     }
   };
