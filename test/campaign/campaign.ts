@@ -35,7 +35,7 @@ export type CampaignOptions = {
 
 export type CampaignReport = {
   readonly kills: number;
-  /** Those that fell while requests waited for an answer. */
+  /** Kills while requests waited for an answer. */
   readonly killsUnderWay: number;
   readonly databaseKills: number;
   readonly acknowledged: number;
@@ -57,21 +57,21 @@ const STORE_TIMEOUT_MS = 8000;
 /** How long the services may take to bring everything in order once nothing disturbs them. */
 const ORDER_MS = 90_000;
 
-/** After so many kills of a service everything is looked at. */
+/** The whole database is checked after this many kills of a service. */
 const KILLS_A_CHECK = 30;
 
 /** The shortest and the longest wait from one kill to the next, in milliseconds. */
 const SHORTEST_MS = 50;
 const LONGEST_MS = 1000;
 
-/** A kill waits for fewer acknowledged effects than that, and so many milliseconds at most. */
+/** A kill waits until fewer effects than this were acknowledged since the last one, and this many milliseconds at most. */
 const EFFECTS = 8;
-const PATIENCE_MS = 5000;
+const EFFECTS_MS = 5000;
 
 /**
  * Runs two instances of the service on one store under a mixed load, kills them and the database server at random
- * moments, and looks, again and again, for acknowledged effects that are gone and for whatever else must not be.
- * The victims and moments are those of the seed; how they fall into the load is not.
+ * moments, and checks repeatedly that no acknowledged effect is lost and every invariant holds. The seed chooses
+ * victims and moments; it does not choose which requests they meet.
  */
 export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
   const { runtime, store, seed, progress } = options;
@@ -81,9 +81,10 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   if (store === 'mongo' && database === undefined) throw new Error('There is no MongoDB to kill: see above.');
   const services: RunningService[] = [];
   const violations: string[] = [];
-  const violation = (what: string, tenant?: TenantRecord) => {
-    const told = tenant === undefined ? what : `tenant ${tenant.label} (${tenant.organizationId}): ${what}`;
-    violations.push(tenant === undefined ? told : `${told}\n${lastEvents(tenant)}`);
+  const violation = (description: string, tenant?: TenantRecord) => {
+    const events = tenant === undefined ? '' : `\n${lastEvents(tenant)}`;
+    const subject = tenant === undefined ? '' : `tenant ${tenant.label} (${tenant.organizationId}): `;
+    violations.push(`${subject}${description}${events}`);
     progress(`VIOLATION ${violations.at(-1)}`);
   };
   let kills = 0;
@@ -110,7 +111,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     client,
     random,
     urls: services.map(({ url }) => url),
-    settleMs: LEASE_MS + 10_000,
+    repeatMs: LEASE_MS + 10_000,
     writers: writer && {
       client: writer,
       database: first.masterDatabase,
@@ -125,7 +126,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     if (client.underWay() > 0) killsUnderWay++;
     await service.kill('SIGKILL');
     const restart = service.restart().finally(() => restarts.delete(service));
-    // What fails is told where it is waited for.
+    // A failure is thrown where the restart is awaited.
     restart.catch(() => {});
     restarts.set(service, restart);
   };
@@ -137,14 +138,14 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     await database.restart();
   };
 
-  /** On a busy machine, kills that come too fast would leave nothing to lose. */
+  /** On a busy machine, kills in quick succession would meet no acknowledged effect. */
   const someAcknowledged = async (count: number) => {
     const goal = client.counts().acknowledged + count;
-    const end = performance.now() + PATIENCE_MS;
+    const end = performance.now() + EFFECTS_MS;
     while (client.counts().acknowledged < goal && performance.now() < end) await delay(5);
   };
 
-  /** Everything at rest, and every request from before at its end: the instances are killed once more. */
+  /** Checks everything at rest. The instances are killed once more, so that no earlier request is under way. */
   const check = async () => {
     await load.pause();
     await Promise.all(restarts.values());
@@ -153,10 +154,10 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     const { master, close } = openDatabase(first);
     try {
       const { snapshot, violations: disorder } = await whenInOrder(master, createSeals([first.jwtSecret]));
-      for (const what of disorder) violation(what);
-      if (disorder.length > 0) violation(`the services say:\n${services.map(lastWarnings).join('\n')}`);
-      const { wrong, found } = compare(snapshot, load.tenants);
-      for (const { what, tenant } of wrong) violation(what, tenant);
+      for (const problem of disorder) violation(problem);
+      if (disorder.length > 0) violation(`the services log:\n${services.map(lastWarnings).join('\n')}`);
+      const { problems, found } = compare(snapshot, load.tenants);
+      for (const { problem, tenant } of problems) violation(problem, tenant);
       for (const [tenant, { id, fitting }] of found) {
         if (!tenant.dirty) continue;
         tenant.organizationId ??= id;
@@ -173,7 +174,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     load.resume();
   };
 
-  const tell = () => {
+  const reportProgress = () => {
     const { acknowledged, refused, unknown } = client.counts();
     const seconds = Math.round((performance.now() - started) / 1000);
     progress(
@@ -201,7 +202,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
         else await kill(random.pick(up));
       }
       await check();
-      tell();
+      reportProgress();
     }
     await load.stop();
     const { acknowledged, refused, unknown } = client.counts();
@@ -235,19 +236,19 @@ const WRITER_OPTIONS = {
   writeConcern: { w: 'majority' },
 } as const;
 
-/** Reads until nothing is out of order and every look was taken, or the time for that is over. */
+/** Reads the database until every invariant holds, or the time for that is over. */
 async function whenInOrder(
   master: Master,
   seals: Seals,
 ): Promise<{ snapshot: Snapshot; violations: readonly string[] }> {
   const end = performance.now() + ORDER_MS;
   for (;;) {
-    const untaken = await takeEveryLook(master, end);
+    const unfinished = await completeDueWork(master, end);
     const snapshot = await readDatabase(master.database);
     const violations = [
       ...findViolations(snapshot, new Date()),
       ...(await findAuditViolations(master, seals)),
-      ...untaken,
+      ...unfinished,
     ];
     if (violations.length === 0 || performance.now() > end) return { snapshot, violations };
     await delay(RECONCILE_MS);
@@ -255,33 +256,34 @@ async function whenInOrder(
 }
 
 /**
- * Makes every look for late writes due, every checkpoint, and every event that waits on an admin, and waits until the
- * services have done them all. Operations are left to their leases.
+ * Makes the looks for late writes, the checkpoints and the pending audit events due now, and waits until the services
+ * have done this work. The leases of operations stay as they are.
  * @returns a line when the time was over first
  */
-async function takeEveryLook({ collections, checkpoints, admins }: Master, end: number): Promise<string[]> {
+async function completeDueWork({ collections, checkpoints, admins }: Master, end: number): Promise<string[]> {
   await makeDue(collections, 'due_at');
   for (;;) {
-    // A checkpoint that was written is due again, and done when that finds nothing new.
-    const waiting = (await makeDue(checkpoints, 'due_at')) + (await makeDue(admins, 'audit_due_at'));
+    // A checkpoint that was written is due again; the next look finds nothing new.
+    const others = (await makeDue(checkpoints, 'due_at')) + (await makeDue(admins, 'audit_due_at'));
     const looks = await collections.count({ kind: 'collection', due_at: DUE });
-    if (waiting + looks === 0) return [];
-    if (performance.now() > end) return [`${looks} looks were not taken in time`];
+    if (others + looks === 0) return [];
+    if (performance.now() > end)
+      return [`${looks} looks for late writes and ${others} other items were not done in time`];
     await delay(RECONCILE_MS);
   }
 }
 
-/** Before any other time that work can be due at. */
+/** Earlier than any time that the service writes. */
 const DUE = new Date(1000);
 
-/** @returns how much is due */
+/** @returns how many documents have work that is due, now or later */
 async function makeDue<T extends Document>(collection: Collection<T>, field: string): Promise<number> {
   for (let count = 0, after = ''; ; ) {
     const page = await collection.find(
       { _id: { $gt: after }, [field]: { $gte: DUE } },
       { sort: { _id: 1 }, limit: PAGE },
     );
-    // Only what still is to be done: the service may have ended it meanwhile.
+    // The condition leaves alone what the service has done meanwhile.
     await Promise.all(
       page.map(({ _id }) => collection.updateOne({ _id, [field]: { $gt: DUE } }, { $set: { [field]: DUE } })),
     );

@@ -1,6 +1,6 @@
 import type { Outcome } from './journal.ts';
 
-/** What came of one request. `status` 0: no answer came. */
+/** The outcome of one request. `status` 0: no answer came. */
 export type Reply = {
   readonly status: number;
   readonly body: Readonly<Record<string, unknown>>;
@@ -8,7 +8,7 @@ export type Reply = {
   readonly invoked: number;
   readonly answered: number;
   /** For the journal: the status and code, or why there was no answer. */
-  readonly told: string;
+  readonly summary: string;
 };
 
 export type Request = {
@@ -22,16 +22,16 @@ export type Request = {
 
 export type Client = {
   send(url: string, request: Request): Promise<Reply>;
-  /** Requests that wait for their answer now. */
+  /** How many requests wait for their answer now. */
   underWay(): number;
   counts(): Readonly<Record<Outcome, number>>;
 };
 
-/** What is told of a request that was never sent. */
-export const NOBODY_LISTENS = 'ECONNREFUSED';
+/** The summary of a request that was never sent. */
+export const NOT_LISTENING = 'ECONNREFUSED';
 
 /** How long a caller waits for an answer, in milliseconds. */
-const PATIENCE_MS = 12_000;
+const TIMEOUT_MS = 12_000;
 
 /** A client that tells lost answers from refusals, and counts them. */
 export function createClient(): Client {
@@ -43,9 +43,9 @@ export function createClient(): Client {
     send: async (url, { method, path, query, token, headers, body }) => {
       const target = query === undefined ? path : `${path}?${new URLSearchParams(query)}`;
       const invoked = performance.now();
-      const told = (status: number, outcome: Outcome, text: string, answer: Reply['body'] = {}): Reply => {
-        if (text !== NOBODY_LISTENS) counts[outcome]++;
-        return { status, body: answer, outcome, invoked, answered: performance.now(), told: text };
+      const reply = (status: number, outcome: Outcome, text: string, answer: Reply['body'] = {}): Reply => {
+        if (text !== NOT_LISTENING) counts[outcome]++;
+        return { status, body: answer, outcome, invoked, answered: performance.now(), summary: text };
       };
       underWay++;
       try {
@@ -57,15 +57,15 @@ export function createClient(): Client {
             ...headers,
           },
           ...(body !== undefined && { body: JSON.stringify(body) }),
-          signal: AbortSignal.timeout(PATIENCE_MS),
+          signal: AbortSignal.timeout(TIMEOUT_MS),
         });
         const answer = (await response.json()) as Reply['body'];
         const { status } = response;
         const outcome = status < 300 ? 'acknowledged' : status < 500 ? 'refused' : 'unknown';
-        return told(status, outcome, [status, answer['code'] ?? ''].join(' '), answer);
+        return reply(status, outcome, [status, answer['code'] ?? ''].join(' '), answer);
       } catch (error) {
         const code = codeOf(error);
-        return told(0, code === NOBODY_LISTENS ? 'refused' : 'unknown', code);
+        return reply(0, code === NOT_LISTENING ? 'refused' : 'unknown', code);
       } finally {
         underWay--;
       }

@@ -1,20 +1,20 @@
 import { randomBytes } from 'node:crypto';
 
-/** An organization as its owner left it. */
+/** An organization as its owner last changed it. */
 export type Alive = { readonly name: string; readonly email: string; readonly password: string };
 
 export type State = Alive | 'absent';
 
 /**
- * What the caller knows of a request: `acknowledged`, its effect is there for good; `refused`, it has none;
- * `unknown`, the answer was lost, or said that it may have happened.
+ * What the caller knows of a request. `acknowledged`: its effect is permanent. `refused`: it has none. `unknown`: the
+ * answer was lost, or says that the effect is not known.
  */
 export type Outcome = 'acknowledged' | 'refused' | 'unknown';
 
 export type Change = (before: State) => State;
 
 export type Event = {
-  readonly what: string;
+  readonly request: string;
   readonly invoked: number;
   readonly answered: number;
   readonly outcome: Outcome;
@@ -22,21 +22,21 @@ export type Event = {
 };
 
 /**
- * One organization in the journal: everything that was asked of it, in order (one caller owns it and asks one thing
- * after another), and every state that this leaves possible.
+ * One organization in the journal: every request for it, in order, and every state that these leave possible. One
+ * caller owns it and sends one request after another.
  */
 export type TenantRecord = {
   readonly label: string;
   organizationId: string | undefined;
   possible: State[];
   readonly events: Event[];
-  /** Documents whose insert was acknowledged, and those that may be there. */
+  /** Documents whose insert was acknowledged, and those whose insert has an unknown outcome. */
   readonly documents: { readonly acknowledged: Set<string>; readonly unknown: Set<string> };
-  /** What was asked since it was last looked at in the database. */
+  /** Whether a request may have changed it since the last check. */
   dirty: boolean;
 };
 
-/** A record of an organization that nobody has asked for yet. */
+/** A record of an organization that no request has asked for yet. */
 export const newRecord = (label: string): TenantRecord => ({
   label,
   organizationId: undefined,
@@ -46,10 +46,10 @@ export const newRecord = (label: string): TenantRecord => ({
   dirty: false,
 });
 
-/** Names, addresses and passwords that nothing else in the campaign has. */
+/** A name, address or password that is used once in the campaign. */
 export const unique = (stem: string): string => `${stem}${randomBytes(6).toString('hex')}`;
 
-/** Writes down what was asked and what came of it, and what that leaves possible. */
+/** Records a request with its outcome, and the states that it leaves possible. */
 export function record(tenant: TenantRecord, event: Event, change: Change): void {
   tenant.events.push(event);
   if (event.outcome === 'refused') return;
@@ -58,8 +58,8 @@ export function record(tenant: TenantRecord, event: Event, change: Change): void
   tenant.possible = distinct(event.outcome === 'acknowledged' ? changed : [...tenant.possible, ...changed]);
 }
 
-/** The one state it must be in, or undefined while several are possible. */
-export const definite = ({ possible }: TenantRecord): State | undefined =>
+/** The one possible state; undefined while several are possible. */
+export const certainState = ({ possible }: TenantRecord): State | undefined =>
   possible.length === 1 ? possible[0] : undefined;
 
 export const aliveStates = ({ possible }: TenantRecord): Alive[] => possible.filter((state) => state !== 'absent');
@@ -74,7 +74,7 @@ function distinct(states: readonly State[]): State[] {
 export const lastEvents = ({ events }: TenantRecord, count = 12): string =>
   events
     .slice(-count)
-    .map(({ what, invoked, answered, outcome, answer }) =>
-      [`    ${Math.round(invoked)}..${Math.round(answered)} ms`, what, outcome, answer].join('  '),
+    .map(({ request, invoked, answered, outcome, answer }) =>
+      [`    ${Math.round(invoked)}..${Math.round(answered)} ms`, request, outcome, answer].join('  '),
     )
     .join('\n');

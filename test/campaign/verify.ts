@@ -4,12 +4,12 @@ import type { Snapshot } from '../support/invariants.ts';
 import type { Alive, State, TenantRecord } from './journal.ts';
 import { describeState } from './journal.ts';
 
-/** What is lost, or there too much, against the journal; and the state that each tenant is in. */
+/** Compares the database with the journal: the differences, and the states that each tenant can be in. */
 export function compare(
   snapshot: Snapshot,
   tenants: readonly TenantRecord[],
-): { wrong: { what: string; tenant?: TenantRecord }[]; found: Map<TenantRecord, Found> } {
-  const wrong: { what: string; tenant?: TenantRecord }[] = [];
+): { problems: { problem: string; tenant?: TenantRecord }[]; found: Map<TenantRecord, Found> } {
+  const problems: { problem: string; tenant?: TenantRecord }[] = [];
   const found = new Map<TenantRecord, Found>();
   const organizations = new Map(
     ((snapshot.get('organizations') ?? []) as readonly OrganizationDocument[])
@@ -31,7 +31,7 @@ export function compare(
     if (fitting.length === 0) {
       const is = organization === undefined ? 'absent' : `${organization.name} <${email}>`;
       const should = tenant.possible.map(describeState).join(' or ');
-      wrong.push({ what: `is ${is}, and should be ${should}`, tenant });
+      problems.push({ problem: `is ${is}, and should be ${should}`, tenant });
     }
     found.set(tenant, { id, fitting });
     if (id === undefined || organization === undefined) continue;
@@ -41,16 +41,17 @@ export function compare(
       there.add(document._id);
       const { acknowledged, unknown } = tenant.documents;
       if (!acknowledged.has(document._id) && !unknown.has(document._id)) {
-        wrong.push({ what: `has document ${document._id}, which is not its own`, tenant });
+        problems.push({ problem: `has document ${document._id}, which is not its own`, tenant });
       }
     }
     const lost = [...tenant.documents.acknowledged].filter((document) => !there.has(document));
-    if (lost.length > 0) wrong.push({ what: `lost ${lost.length} documents: ${lost.slice(0, 5).join(', ')}`, tenant });
+    if (lost.length > 0)
+      problems.push({ problem: `lost ${lost.length} documents: ${lost.slice(0, 5).join(', ')}`, tenant });
   }
   for (const id of organizations.keys()) {
-    if (!known.has(id)) wrong.push({ what: `organization ${id} is there, and nobody asked for it` });
+    if (!known.has(id)) problems.push({ problem: `organization ${id} is there, and no request asked for it` });
   }
-  return { wrong, found };
+  return { problems, found };
 }
 
 export type Found = {
