@@ -82,7 +82,8 @@ export async function runProcess(
     });
   } catch (error) {
     process.stderr.write(`${startProblem(error)}\n`);
-    process.exitCode = 1;
+    // Not by the exit code alone: a database client may keep the process alive.
+    process.exit(1);
   }
 }
 

@@ -187,3 +187,43 @@ test('a late write to a name that was left is merged within a minute, and looks 
   expect(await tenants().collection('org_moved').count({})).toBe(2);
   expect(await names()).not.toContain(collection);
 });
+
+test('a deleted organization whose move is open is kept until the time to restore it is over', async () => {
+  const refusing: Executor = {
+    ...executor,
+    execute: async <O extends Op>(command: CommandOf<O>) => {
+      if (command.op === 'renameCollection') throw new StoreError('NotPermitted', 'This server renames nothing.');
+      return executor.execute<O>(command);
+    },
+  };
+  const keeping = instance({ DELETE_RETENTION_DAYS: '30' }, refusing);
+  const owner = await ownerOf(keeping.context, 'Stays');
+  const { _id, placement } = owner.organization;
+  await tenants().collection(placement.collection).insertOne({ _id: 'kept' });
+  await updateOrganization(keeping.context, { principal: owner, new_organization_name: 'Goes' });
+  await deleteOrganization(keeping.context, {
+    principal: {
+      ...owner,
+      organization: (await context.master.organizations.findOne({ _id })) as OrganizationDocument,
+    },
+    organization_name: 'Goes',
+  });
+  time.advance(DAY_MS);
+  for (let round = 0; round < 3; round++) await keeping.reconcile();
+  expect(await context.master.organizations.findOne({ _id })).toMatchObject({ status: 'deleted' });
+  expect(await tenants().collection(placement.collection).count({})).toBe(1);
+  time.advance(30 * DAY_MS);
+  for (let round = 0; round < 3; round++) await keeping.reconcile();
+  expect(await context.master.organizations.findOne({ _id })).toMatchObject({ status: 'erased' });
+});
+
+test('a rename asked for again with the old name is done, however the new one is written', async () => {
+  const owner = await ownerOf(context, 'Asked');
+  const input = { organization_name: 'Asked', new_organization_name: '  Asked   Again ' };
+  await updateOrganization(context, { principal: owner, ...input });
+  const organization = await context.master.organizations.findOne({ _id: owner.organization._id });
+  const principal = { ...owner, organization: organization as OrganizationDocument };
+  const again = await updateOrganization(context, { principal, ...input });
+  expect(again).toMatchObject({ organization_name: 'Asked Again' });
+  expect(again.access_token).toBeUndefined();
+});

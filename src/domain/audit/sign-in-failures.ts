@@ -102,8 +102,9 @@ export async function recordSignInFailures(context: Recording, failures: SignInF
   }
   const note = sealNote(context.seals, {
     organization_id,
-    event_id,
-    action,
+    // A count is not sealed: it must not take the place of another event.
+    event_id: `sign-in-failures:${event_id}`,
+    action: action === 'session.sign_in_throttled' ? action : 'session.sign_in_failed',
     actor: 'anonymous',
     target: admin_id,
     address,

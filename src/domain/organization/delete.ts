@@ -70,7 +70,7 @@ export async function purgeOrganization(context: Context, organization: Organiza
   const audit = await auditNote(context, organization, event);
   const operation: DeleteOperation = { id, kind: 'delete', replaces: changed_by, audit };
   const deleting = await context.master.organizations.findOneAndUpdate(
-    { _id, version, status: 'deleted', operation: null },
+    { _id, version, status: 'deleted', operation: null, purge_at: { $lte: context.clock() } },
     {
       $set: { status: 'deleting', operation, changed_by: id, purge_at: null, due_at: leaseEnd(context) },
       $inc: { version: 1 },

@@ -103,7 +103,8 @@ export const ended = (
   { unrecorded = false }: { readonly unrecorded?: boolean } = {},
 ) => ({
   operation: null,
-  due_at: next_placement === null ? purge_at : nextLook(clock(), next_placement.since),
+  // An open move waits while the organization is kept: a restore finds it.
+  due_at: purge_at ?? (next_placement === null ? null : nextLook(clock(), next_placement.since)),
   changed_by: unrecorded && operation !== null ? operation.replaces : changed_by,
 });
 

@@ -122,8 +122,12 @@ export function checkUpdate(context: Needs<'settings'>, input: UpdateOrganizatio
   const { principal, organization_name, new_organization_name, email, password } = input;
   const { organization, admin, claims } = principal;
   const target = organization_name === undefined ? organization.key : organizationKey(organization_name);
+  const name =
+    new_organization_name === undefined
+      ? undefined
+      : parseOrganizationName(new_organization_name, 'new_organization_name');
   // A rename that is asked for again names the organization as it was when the token was issued.
-  const isRepeated = new_organization_name === organization.name && target === organizationKey(claims.organization);
+  const isRepeated = name?.name === organization.name && target === organizationKey(claims.organization);
   if (target !== organization.key && !isRepeated) throw forbidden();
   if (new_organization_name !== undefined) authorize(context, admin, 'organization.update');
   if (new_organization_name === undefined && email === undefined && password === undefined) {
@@ -133,9 +137,7 @@ export function checkUpdate(context: Needs<'settings'>, input: UpdateOrganizatio
     const owner = { email: email ?? admin.email, organizationName: new_organization_name ?? organization.name };
     checkNewPassword(password, 'password', owner);
   }
-  return new_organization_name === undefined
-    ? undefined
-    : parseOrganizationName(new_organization_name, 'new_organization_name');
+  return name;
 }
 
 /**
