@@ -91,6 +91,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   let killsUnderWay = 0;
   let databaseKills = 0;
   let checks = 0;
+  /** The first violations, which the services' log was added to. */
+  let logged = 0;
 
   const env = {
     LEASE_MS: String(LEASE_MS),
@@ -155,7 +157,6 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     try {
       const { snapshot, violations: disorder } = await whenInOrder(master, createSeals([first.jwtSecret]));
       for (const problem of disorder) violation(problem);
-      if (disorder.length > 0) violation(`the services log:\n${services.map(lastWarnings).join('\n')}`);
       const { problems, found } = compare(snapshot, load.tenants);
       for (const { problem, tenant } of problems) violation(problem, tenant);
       for (const [tenant, { id, fitting }] of found) {
@@ -169,6 +170,12 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
       }
     } finally {
       await close();
+    }
+    if (violations.length > logged) {
+      const log = `The services log:\n${services.map(lastWarnings).join('\n')}`;
+      progress(log);
+      logged = violations.length;
+      violations[logged - 1] += `\n${log}`;
     }
     checks++;
     load.resume();
@@ -296,13 +303,13 @@ async function makeDue<T extends Document>(collection: Collection<T>, field: str
 
 const PAGE = 200;
 
-const lastWarnings = (service: RunningService): string =>
-  service
-    .logs()
-    .split('\n')
-    .filter((line) => /"level":"(warn|error)"/.test(line))
-    .slice(-8)
+/** The last errors and the last warnings of a service. */
+function lastWarnings(service: RunningService): string {
+  const lines = service.logs().split('\n');
+  return ['error', 'warn']
+    .flatMap((level) => lines.filter((line) => line.includes(`"level":"${level}"`)).slice(-8))
     .join('\n');
+}
 
 async function signsIn(services: readonly RunningService[], { email, password }: { email: string; password: string }) {
   const response = await fetch(`${services[0]?.url}/admin/login`, {

@@ -78,7 +78,8 @@ export function startLoad(options: LoadOptions): Load {
   const send = async (request: Request): Promise<Reply> => {
     for (;;) {
       const reply = await client.send(random.pick(urls), request);
-      if (reply.status === 500) violation(`${request.method} ${request.path} answered 500`);
+      if (reply.status === 500)
+        violation(`${request.method} ${request.path} answered 500, request ${reply.body['request_id']}`);
       if (reply.summary !== NOT_LISTENING || !running) return reply;
       await delay(10);
     }
