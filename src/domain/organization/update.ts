@@ -121,6 +121,7 @@ async function change(
 export function checkUpdate(context: Needs<'settings'>, input: UpdateOrganizationInput): OrganizationName | undefined {
   const { principal, organization_name, new_organization_name, email, password } = input;
   const { organization, admin, claims } = principal;
+  if (new_organization_name !== undefined) authorize(context, admin, 'organization.update');
   const target = organization_name === undefined ? organization.key : organizationKey(organization_name);
   const name =
     new_organization_name === undefined
@@ -129,7 +130,6 @@ export function checkUpdate(context: Needs<'settings'>, input: UpdateOrganizatio
   // A rename that is asked for again names the organization as it was when the token was issued.
   const isRepeated = name?.name === organization.name && target === organizationKey(claims.organization);
   if (target !== organization.key && !isRepeated) throw forbidden();
-  if (new_organization_name !== undefined) authorize(context, admin, 'organization.update');
   if (new_organization_name === undefined && email === undefined && password === undefined) {
     throw invalid('', 'Say what to change: new_organization_name, email or password.');
   }
