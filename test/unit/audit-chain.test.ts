@@ -228,6 +228,25 @@ describe('the chain', () => {
     expect((await pages()).at(-1)).toEqual([false, 1, 499, { sequence: 500, fault: 'missing' }]);
   });
 
+  test('does not take a cursor beyond its end, and takes every one before', async () => {
+    const { context, organization } = await withChain(3, 2);
+    const from = (cursor: number) => verifyAudit(context, { principal: { organization }, cursor });
+    for (const cursor of [1, 2, 3]) expect(await from(cursor)).toMatchObject({ valid: true, from: cursor + 1, to: 3 });
+    for (const cursor of [4, 500, 999_999_999_999]) {
+      await expect(from(cursor), `cursor ${cursor}`).rejects.toMatchObject({
+        code: 'invalid_input',
+        issues: [{ path: 'cursor' }],
+      });
+    }
+  });
+
+  test.each([3, 4, 5, 6, 500])('says that it was cut off, asked from %i on too', async (cursor) => {
+    const { context, organization, audit, id } = await withChain(6, 5);
+    await audit.deleteMany({ organization_id: id, sequence: { $gt: 2 } });
+    const check = await verifyAudit(context, { principal: { organization }, cursor });
+    expect(check).toMatchObject({ valid: false, broken: { fault: 'truncated' } });
+  });
+
   test('goes on under another key, with what the old one sealed still checked', async () => {
     const { executor, organization } = await withChain(3);
     const rotated = auditInstance(executor, { secrets: [SECOND_SECRET, SECRET] });
@@ -329,6 +348,13 @@ describe('tampering with the chain is found', () => {
     });
   }
 
+  test('the time of an entry replaced by an object that holds it', async () => {
+    const { audit, at, broken } = await withChain(LENGTH);
+    const entry = await at(3);
+    await audit.updateOne({ _id: entry._id }, { $set: { at: { time: entry.at.getTime() } as unknown as Date } });
+    expect(await broken()).toEqual({ sequence: 3, fault: 'altered' });
+  });
+
   test('an entry of another organization in the place of one', async () => {
     const { id, audit, remove, broken, context } = await withChain(LENGTH);
     const other = await newOrganization(context);
@@ -429,6 +455,37 @@ describe('the checkpoint', () => {
     await recordOne(context, organization);
     await context.settled();
     expect((await checkpointOf(context, id)).due_at).toEqual(new Date(time.now + MINUTE));
+  });
+
+  test.each<[string, unknown]>([
+    ['a time far ahead', new Date('9999-12-31T00:00:00Z')],
+    ['the text of a time', '2000-01-01T00:00:00Z'],
+    ['a number', 0],
+    ['nothing', null],
+  ])(
+    'is made due where somebody wrote %s in the place of its time, so that a cut end is found',
+    async (_name, due_at) => {
+      const { context, organization, time, id, audit, broken, checkpoint } = await withChain(2);
+      await context.master.checkpoints.updateOne({ _id: id }, { $set: { due_at: due_at as Date } });
+      await recordOne(context, organization);
+      await context.settled();
+      expect((await checkpoint()).due_at).toEqual(new Date(time.now + MINUTE));
+      await writeDueCheckpoint(context, await checkpoint());
+      await audit.deleteOne({ _id: entryId(id, 3) });
+      expect(await broken()).toEqual({ sequence: 3, fault: 'truncated' });
+    },
+  );
+
+  test('is not put off by what is recorded', async () => {
+    const { context, organization, executor, time, checkpoint } = await withChain(2);
+    await recordOne(auditInstance(executor, { time }), organization);
+    const due_at = new Date(time.now + MINUTE);
+    await context.master.checkpoints.updateOne({ _id: organization._id }, { $set: { due_at } });
+    time.now += MINUTE / 2;
+    const other = auditInstance(executor, { time });
+    await recordOne(other, organization);
+    await other.settled();
+    expect((await checkpoint()).due_at).toEqual(due_at);
   });
 
   test('stays due for an entry that comes while it is found to be up to date', async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { changeAdmin, updateAdmin } from '../../src/domain/admin/credentials.ts';
 import type { AdminChange, AdminDocument } from '../../src/domain/admin/schema.ts';
+import type { AuditEvent } from '../../src/domain/audit/note.ts';
 import { flushPendingAudit, withPendingAudit } from '../../src/domain/audit/pending.ts';
 import { record } from '../../src/domain/audit/record.ts';
 import type { AuditNote } from '../../src/domain/audit/schema.ts';
@@ -87,6 +88,13 @@ const ofAdmin: [string, (tenant: Harmed) => Promise<unknown>][] = [
     'with another field',
     ({ set, pending, first, second }) => set({ ...pending, notes: [{ ...first, more: 1 }, second] }),
   ],
+  [
+    'with its time replaced by an object that holds it',
+    ({ set, pending, first, second }) =>
+      set({ ...pending, notes: [{ ...first, at: { time: first.at.getTime() } }, second] }),
+  ],
+  ['with another field beside the notes', ({ set, pending }) => set({ ...pending, more: 1 })],
+  ['without their seal', ({ set, pending }) => set({ notes: pending.notes, key: pending.key })],
   ['of no form', ({ set, pending }) => set({ ...pending, notes: ['note'] })],
   ['and all about it of no form', ({ set }) => set('pending')],
   ['removed, the first', ({ set, pending, second }) => set({ ...pending, notes: [second] })],
@@ -260,6 +268,37 @@ test('an event whose id somebody took is refused, and waits on', async () => {
   await admins.updateOne({ _id: admin._id }, { $set: fields });
   await flushPendingAudit(context, admin._id);
   expect((await admins.findOne({ _id: admin._id }))?.audit_pending).not.toBeNull();
+});
+
+describe('an event whose id is an entry’s already', () => {
+  const own = { event_id: 'taken', action: 'admin.email_changed', actor: 'one', target: 'one' } as const;
+
+  test.each<[string, Partial<AuditEvent>]>([
+    ['of another action', { action: 'admin.password_changed' }],
+    ['of another actor', { actor: 'other' }],
+    ['of another target', { target: 'other' }],
+    ['of another organization', {}],
+  ])('%s is refused, and waits on', async (_name, fields) => {
+    const { admin, admins, context, organization, refused } = await newTenant();
+    const { organization: other } = await newOrganization(context);
+    await recordOne(context, Object.keys(fields).length === 0 ? other : organization, { ...own, ...fields });
+    const taken = await note(context, organization, own);
+    expect(await record(context, taken)).toBeUndefined();
+    expect(refused()).toBe(1);
+    await admins.updateOne({ _id: admin._id }, { $set: withPendingAudit(context, admin, [taken]) });
+    await flushPendingAudit(context, admin._id);
+    const left = await admins.findOne({ _id: admin._id });
+    expect(left?.audit_pending?.notes).toEqual([taken]);
+    expect(left?.audit_due_at).toBeNull();
+  });
+
+  test('is recorded where the entry is its own, whatever else the request said of it', async () => {
+    const { context, organization, refused } = await newTenant();
+    const entry = await recordOne(context, organization, own);
+    const again = { ...context, request: { id: 'another request', address: null, device: null } };
+    expect(await record(again, await note(again, organization, own))).toEqual(entry);
+    expect(refused()).toBe(0);
+  });
 });
 
 test('admins by the hundreds are all looked at', async () => {

@@ -20,10 +20,15 @@ export const lastEntry = ({ master }: Needs<'master'>, organizationId: string): 
 export const firstCheckpoint = (context: Needs<'seals' | 'clock'>, organizationId: string): AuditCheckpoint =>
   sealCheckpoint(context.seals, { _id: organizationId, sequence: 0, entry: '', due_at: dueSoon(context) });
 
-/** Makes an organization's checkpoint due, unless it is. */
-export async function makeCheckpointDue(context: Needs<'master' | 'clock'>, organizationId: string): Promise<void> {
+/**
+ * Makes an organization's checkpoint due, unless it is. Whatever else stands there is replaced: a time far ahead would
+ * keep the checkpoint from being written.
+ */
+export async function makeCheckpointDue(context: Needs<'master' | 'clock'>, _id: string): Promise<void> {
+  const { checkpoints } = context.master;
   const due_at = dueSoon(context);
-  await context.master.checkpoints.updateOne({ _id: organizationId, due_at: null }, { $set: { due_at } });
+  const isDue = (await checkpoints.count({ _id, due_at: { $lte: due_at } }, { limit: 1 })) > 0;
+  if (!isDue) await checkpoints.updateOne({ _id }, { $set: { due_at } });
 }
 
 /** Brings a checkpoint that is due up to the chain's end: only forward, and never one that was tampered with. */

@@ -41,8 +41,8 @@ export async function recordEvent(
 
 /**
  * Records an event in its organization's chain: once, however often it is asked for, and by any number of instances.
- * @returns the entry, of this call or of an earlier one; undefined when it was refused, because the note, or what is
- *   stored under its event's id, was tampered with: the log of the service says so, and verify finds it
+ * @returns the entry, of this call or of an earlier one; undefined when it was refused, because the note was tampered
+ *   with, or its event's id is another entry's: the log of the service says so, and the caller keeps a note that waits
  * @throws {DomainError} unavailable when others wrote to the same chain for too long
  * @throws {StoreError}
  */
@@ -62,9 +62,8 @@ export async function record(context: Recording, note: AuditNote): Promise<Audit
       if (!isStoreError(error, 'DuplicateKey')) throw error;
       if (error.index === 'event_id') {
         const earlier = await context.master.audit.findOne({ event_id });
-        return earlier !== undefined && isGenuineEntry(context.seals, earlier)
-          ? recorded(context, earlier)
-          : refuse(context, note);
+        const isRecorded = earlier !== undefined && isGenuineEntry(context.seals, earlier) && isOf(earlier, note);
+        return isRecorded ? recorded(context, earlier) : refuse(context, note);
       }
     }
     await context.wait(Math.random() * Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt));
@@ -74,6 +73,10 @@ export async function record(context: Recording, note: AuditNote): Promise<Audit
   }
   throw new DomainError('unavailable', 'Too much happens in this organization at once. Try again.');
 }
+
+/** Whether an entry is the one of a note: an id alone could be another event's. */
+const isOf = (entry: AuditEntry, note: AuditNote): boolean =>
+  (['organization_id', 'action', 'actor', 'target'] as const).every((field) => entry[field] === note[field]);
 
 /** The end of a chain that this instance has not seen. A creation is the first entry: it is tried as such. */
 async function firstTail(context: Recording, { organization_id, event_id }: AuditNote): Promise<ChainEnd> {

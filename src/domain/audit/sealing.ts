@@ -17,10 +17,15 @@ function sealOf(seals: Seals, kind: string, fields: object): Sealed {
   return { key, seal };
 }
 
+/** Only such values are sealed, and no two of them have the same text. Other values of a database may look like one. */
+const isSealable = (value: unknown): boolean =>
+  value === null || typeof value === 'string' || Number.isFinite(value) || value instanceof Date;
+
 /** Whether it is as it was made: no field altered, added or removed. */
 function isGenuine(seals: Seals, kind: string, found: Sealed): boolean {
   const { key, seal, ...fields } = Object(found);
-  return typeof key === 'string' && typeof seal === 'string' && seals.seal(key, textOf(kind, key, fields)) === seal;
+  const isOfForm = [key, seal].every((text) => typeof text === 'string') && Object.values(fields).every(isSealable);
+  return isOfForm && seals.seal(key, textOf(kind, key, fields)) === seal;
 }
 
 export const sealNote = (seals: Seals, note: Unsealed<AuditNote>): AuditNote => ({
@@ -46,7 +51,9 @@ export const isGenuineCheckpoint = (seals: Seals, { due_at: _, ...checkpoint }: 
   isGenuine(seals, 'checkpoint', checkpoint);
 
 /** What a seal of notes is over: their own seals, and whose they are. */
-const waiting = (adminId: string, notes: readonly AuditNote[]) => ({ adminId, notes: notes.map(({ seal }) => seal) });
+const waiting = (adminId: string, notes: readonly AuditNote[]) => ({
+  notes: JSON.stringify([adminId, ...notes.map(({ seal }) => seal)]),
+});
 
 /** Seals notes together with whose they are: none can be added or removed. */
 export const sealPending = (seals: Seals, adminId: string, notes: readonly AuditNote[]): PendingAudit => ({

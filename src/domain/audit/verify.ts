@@ -1,4 +1,5 @@
 import type { Needs } from '../context.ts';
+import { invalid } from '../errors.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
 import type { Principal } from '../session/schema.ts';
 import type { AuditCheckpoint, AuditEntry, Seals } from './schema.ts';
@@ -49,6 +50,7 @@ export type ChainCheck = {
 /**
  * Checks the log of the principal's organization, a part at a time, and at its end what waits to be recorded.
  * @param input.cursor the sequence after which to go on; 0 and left out: from the beginning
+ * @throws {DomainError} invalid_input for a cursor beyond the log
  */
 export const verifyAudit = (
   context: Needs<'master' | 'seals'>,
@@ -90,7 +92,12 @@ async function look(reader: ChainReader, id: string, cursor: number): Promise<Ch
     to++;
   }
   if (to === cursor + PAGE) return check({ next_cursor: String(to) });
-  // The cursor is of an entry that was there.
+  if (named !== undefined && named.sequence < cursor && to < cursor) {
+    // Nothing says that the chain went so far. Its end may have been cut off before the checkpoint, too.
+    const end = await look(reader, id, named.sequence);
+    if (end.broken === null) throw invalid('cursor', 'The log does not go so far.');
+    return end;
+  }
   if (to < Math.max(cursor, named?.sequence ?? 0)) return broken('truncated');
   const fault = await faultOfRest(reader, id, to, named);
   if (fault !== undefined) return broken(fault);
