@@ -4,7 +4,10 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { writeDueCheckpoint } from '../../src/domain/audit/checkpoint.ts';
 import { flushPendingAudit } from '../../src/domain/audit/pending.ts';
 import { record } from '../../src/domain/audit/record.ts';
-import { checkChain } from '../../src/domain/audit/verify.ts';
+import type { AuditNote } from '../../src/domain/audit/schema.ts';
+import { entryId } from '../../src/domain/audit/schema.ts';
+import type { ChainCheck } from '../../src/domain/audit/verify.ts';
+import { checkChain, verifyAudit } from '../../src/domain/audit/verify.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createMongoExecutor } from '../../src/store/mongo/executor.ts';
 import type { Executor } from '../../src/store/port.ts';
@@ -14,6 +17,7 @@ import {
   auditInstance,
   changeAndRecord,
   changeWithoutRecording,
+  entryAt,
   goneAt,
   newOrganization,
   note,
@@ -33,6 +37,120 @@ const stores: [string, (() => Executor) | undefined][] = [
     'SecantusDB',
     secantusUri === undefined ? undefined : () => createMongoExecutor({ uri: secantusUri, timeoutMs: 10_000 }),
   ],
+];
+
+/** Entries of the log that is tampered with; its checkpoint names the last one. */
+const LENGTH = 5;
+
+/** A tenant with a log, a checkpoint at its end, and a change of the admin whose notes wait. */
+async function tamperedTenant(context: AuditInstance) {
+  const { organization, admin } = await newOrganization(context);
+  const { audit, admins, checkpoints } = context.master;
+  const id = organization._id;
+  for (let length = 1; length < LENGTH; length++) await recordOne(context, organization);
+  const checkpoint = await checkpoints.findOne({ _id: id });
+  if (checkpoint === undefined) throw new Error('There is no checkpoint.');
+  await writeDueCheckpoint(context, checkpoint);
+  await changeWithoutRecording(context, organization, admin);
+  const pending = (await admins.findOne({ _id: admin._id }))?.audit_pending;
+  const [first, second] = pending?.notes ?? [];
+  if (!pending || first === undefined || second === undefined) throw new Error('Nothing waits.');
+  const setNotes = (notes: readonly AuditNote[]) =>
+    admins.updateOne({ _id: admin._id }, { $set: { audit_pending: { ...pending, notes } } });
+  const at = (sequence: number) => entryAt(context, id, sequence);
+  const remove = (sequence: number) => audit.deleteOne({ _id: entryId(id, sequence) });
+  return { context, organization, id, audit, checkpoints, first, second, setNotes, at, remove };
+}
+
+type Tampered = Awaited<ReturnType<typeof tamperedTenant>>;
+
+/** What somebody does who can write to the database and does not have the secret. */
+const HARMS: readonly {
+  readonly name: string;
+  readonly harm: (tenant: Tampered) => Promise<unknown>;
+  readonly broken: ChainCheck['broken'];
+}[] = [
+  {
+    name: 'an entry added',
+    harm: async ({ audit, at, id }) => {
+      const last = await at(LENGTH);
+      const place = { _id: entryId(id, LENGTH + 1), sequence: LENGTH + 1, previous: last.seal };
+      await audit.insertOne({ ...last, ...place, event_id: `${id}:added` });
+    },
+    broken: { sequence: LENGTH + 1, fault: 'altered' },
+  },
+  {
+    name: 'an entry changed',
+    harm: ({ audit, id }) => audit.updateOne({ _id: entryId(id, 3) }, { $set: { actor: 'somebody else' } }),
+    broken: { sequence: 3, fault: 'altered' },
+  },
+  {
+    name: 'an entry changed: its time replaced by an object that holds it',
+    harm: async ({ audit, id, at }) => {
+      const time = { time: (await at(3)).at.getTime() } as unknown as Date;
+      await audit.updateOne({ _id: entryId(id, 3) }, { $set: { at: time } });
+    },
+    broken: { sequence: 3, fault: 'altered' },
+  },
+  {
+    name: 'an entry removed',
+    harm: ({ remove }) => remove(3),
+    broken: { sequence: 3, fault: 'missing' },
+  },
+  {
+    name: 'an entry moved',
+    harm: async ({ audit, at, remove }) => {
+      const [one, other] = [await at(2), await at(4)];
+      await remove(2);
+      await remove(4);
+      await audit.insertOne({ ...one, _id: other._id });
+      await audit.insertOne({ ...other, _id: one._id });
+    },
+    broken: { sequence: 2, fault: 'moved' },
+  },
+  {
+    name: 'a waiting note added',
+    harm: async ({ context, organization, first, second, setNotes }) =>
+      setNotes([first, second, await note(context, organization)]),
+    broken: { sequence: LENGTH + 1, fault: 'pending_altered' },
+  },
+  {
+    name: 'a waiting note changed',
+    harm: ({ first, second, setNotes }) => setNotes([{ ...first, actor: 'somebody else' }, second]),
+    broken: { sequence: LENGTH + 1, fault: 'pending_altered' },
+  },
+  {
+    name: 'a waiting note removed',
+    harm: ({ first, setNotes }) => setNotes([first]),
+    broken: { sequence: LENGTH + 1, fault: 'pending_altered' },
+  },
+  {
+    name: 'the end cut off before the last checkpoint',
+    harm: ({ audit, id }) => audit.deleteMany({ organization_id: id, sequence: { $gte: 3 } }),
+    broken: { sequence: 3, fault: 'truncated' },
+  },
+  {
+    name: 'the whole log removed',
+    harm: ({ audit, id }) => audit.deleteMany({ organization_id: id }),
+    broken: { sequence: 1, fault: 'truncated' },
+  },
+  {
+    name: 'the whole log removed, and its checkpoint',
+    harm: async ({ audit, checkpoints, id }) => {
+      await audit.deleteMany({ organization_id: id });
+      await checkpoints.deleteOne({ _id: id });
+    },
+    broken: { sequence: 1, fault: 'checkpoint_lost' },
+  },
+  {
+    name: 'a second beginning',
+    harm: async ({ context, organization, audit, id }) => {
+      await audit.deleteMany({ organization_id: id });
+      context.auditTails.clear();
+      for (let length = 0; length < LENGTH; length++) await recordOne(context, organization);
+    },
+    broken: { sequence: 1, fault: 'second_beginning' },
+  },
 ];
 
 for (const [name, open] of stores) {
@@ -100,17 +218,13 @@ for (const [name, open] of stores) {
       expect((await check(id)).broken).toEqual({ sequence: 6, fault: 'pending_altered' });
     });
 
-    test('finds an end that was cut off before the checkpoint', async () => {
-      const { organization } = await newOrganization(context);
-      const { audit, checkpoints } = context.master;
-      const id = organization._id;
-      await recordOne(context, organization);
-      const checkpoint = await checkpoints.findOne({ _id: id });
-      if (checkpoint === undefined) throw new Error('There is no checkpoint.');
-      await writeDueCheckpoint(context, checkpoint);
-      expect(await check(id)).toMatchObject({ valid: true, to: 2 });
-      await audit.deleteOne({ organization_id: id, sequence: 2 });
-      expect((await check(id)).broken).toEqual({ sequence: 2, fault: 'truncated' });
+    test.each(HARMS)('verify finds: $name', async ({ harm, broken }) => {
+      const tenant = await tamperedTenant(context);
+      const { organization } = tenant;
+      expect(await verifyAudit(context, { principal: { organization } })).toMatchObject({ valid: true, to: LENGTH });
+      await harm(tenant);
+      const found = await verifyAudit(context, { principal: { organization } });
+      expect(found).toMatchObject({ valid: false, broken });
     });
   });
 }
