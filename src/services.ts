@@ -76,6 +76,7 @@ export function createServices(config: Config, platform: Platform) {
     passwords: {
       hash: (password) => platform.hasher.hash(password),
       verify: (password, hash = '') => platform.hasher.verify(password, hash),
+      admit: platform.hasher.admit ?? ((signIn) => signIn()),
       isOutdated: (hash) => (costOf(hash) ?? config.BCRYPT_COST) < config.BCRYPT_COST,
     },
     tokens: createAccessTokens({

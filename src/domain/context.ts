@@ -12,6 +12,8 @@ export type Passwords = {
   hash(password: string): Promise<string>;
   /** False for a password that no hash can be of. `undefined`: there is no hash, and the work is done all the same. */
   verify(password: string, hash: string | undefined): Promise<boolean>;
+  /** Runs a whole sign-in. @throws {DomainError} busy, before any of the work, where too many are under way */
+  admit<T>(signIn: () => Promise<T>): Promise<T>;
   /** Whether a hash was made at a lower cost than is configured now. */
   isOutdated(hash: string): boolean;
 };

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { parseConfig } from '../../src/config.ts';
@@ -39,7 +40,7 @@ describe('the work of comparing a password', () => {
           return false;
         },
       },
-      { cost: COST, bound: queue(1, 1) },
+      { cost: COST, bound: queue(1, 1, 1000) },
     );
     expect(await verify(password, hash)).toBe(false);
     expect(rounds).toBe(2 ** COST);
@@ -166,7 +167,7 @@ describe('sign-ins at once', () => {
         hash: async () => hashAt(10),
         compare: () => new Promise((resolve) => held.push(() => resolve(false))),
       },
-      { cost: 10, bound: queue(2, 3) },
+      { cost: 10, bound: queue(2, 3, 60_000) },
     );
     const services = createServices(parseConfig({}), {
       executor,
@@ -201,9 +202,70 @@ describe('sign-ins at once', () => {
     expect(statuses.sort()).toEqual([401, 401, 401, 401, 401, 503, 503, 503, 503]);
     await executor.close();
   });
+
+  test('over the bound of sign-ins are refused without a store call', async () => {
+    const executor = createSqliteExecutor(openSqliteFile(':memory:'));
+    const calls: string[] = [];
+    const counting: Executor = {
+      ...executor,
+      execute: (command) => {
+        calls.push(command.op);
+        return executor.execute(command);
+      },
+    };
+    const held: (() => void)[] = [];
+    const services = createServices(parseConfig({}), {
+      executor: counting,
+      hasher: {
+        hash: async () => hashAt(10),
+        verify: () => new Promise((resolve) => held.push(() => resolve(false))),
+        admit: slots(1, 5000),
+      },
+      jwtSecret: 'for tests only: 32 bytes and more of it',
+      log: () => {},
+    });
+    const signIn = () => logIn(services.context, { email: 'nobody@example.com', password: PASSWORD });
+    const first = signIn();
+    const finish = await until('the first to hash', () => held[0]);
+    calls.length = 0;
+    await expect(signIn()).rejects.toThrow(HasherBusyError);
+    expect(calls).toEqual([]);
+    finish();
+    await expect(first).rejects.toMatchObject({ code: 'invalid_credentials' });
+    await executor.close();
+  });
+
+  test('of one email with several accounts hash one password at a time', async () => {
+    const executor = createSqliteExecutor(openSqliteFile(':memory:'));
+    let verified = 0;
+    const alone = slots(1, 5000);
+    const { context } = createServices(parseConfig({}), {
+      executor,
+      hasher: {
+        hash: async () => hashAt(10),
+        verify: () =>
+          alone(async () => {
+            await nextTurn();
+            verified++;
+            return true;
+          }),
+      },
+      jwtSecret: 'for tests only: 32 bytes and more of it',
+      log: () => {},
+    });
+    const email = 'owner@example.com';
+    for (const organization_name of ['First', 'Second']) {
+      await createOrganization(context, { organization_name, email, password: PASSWORD });
+    }
+    await expect(logIn(context, { email, password: PASSWORD })).rejects.toMatchObject({
+      code: 'organization_required',
+    });
+    expect(verified).toBe(2);
+    await executor.close();
+  });
 });
 
-describe('hashing on Workers', () => {
+describe('the bounds of hashing', () => {
   const HOLD_MS = 5000;
 
   beforeEach(() => {
@@ -212,6 +274,24 @@ describe('hashing on Workers', () => {
 
   afterEach(() => {
     vi.useRealTimers();
+  });
+
+  test('refuse what has waited too long for its turn, and hash what comes after it', async () => {
+    const bound = queue(1, 2, 1000);
+    let finish = () => {};
+    const first = bound(() => new Promise<void>((resolve) => (finish = resolve)));
+    let hashed = 0;
+    const work = async () => hashed++;
+    const waiting = [bound(work), bound(work)];
+    vi.advanceTimersByTime(1001);
+    finish();
+    await first;
+    for (const result of await Promise.allSettled(waiting)) {
+      expect(result).toMatchObject({ status: 'rejected', reason: expect.any(HasherBusyError) });
+    }
+    expect(hashed).toBe(0);
+    await bound(work);
+    expect(hashed).toBe(1);
   });
 
   /** Work whose request was dropped by the runtime: it never ends. */

@@ -40,15 +40,19 @@ export type LogInResult = Tokens & {
  * @throws {DomainError} invalid_credentials, the same for every reason; organization_required when the password is
  *   correct for accounts of several organizations; too_many_requests, busy
  */
-export async function logIn(context: Context, input: LogInInput): Promise<LogInResult> {
+export const logIn = (context: Context, input: LogInInput): Promise<LogInResult> =>
+  context.passwords.admit(() => logInAdmitted(context, input));
+
+async function logInAdmitted(context: Context, input: LogInInput): Promise<LogInResult> {
   const { candidates, limits } = await findAccounts(context, input);
   if (candidates.length > MAX_ACCOUNTS) throw organizationRequired([]);
   const accounts = candidates.filter(({ admin }) => limits.admitted.includes(admin));
-  const fits = await Promise.all(
-    accounts.map(({ admin }) => context.passwords.verify(input.password, admin.password_hash)),
-  );
+  const matching: Account[] = [];
+  // One after the other: a sign-in that hashed for all its accounts at once could fill the hasher's bound by itself.
+  for (const account of accounts) {
+    if (await context.passwords.verify(input.password, account.admin.password_hash)) matching.push(account);
+  }
   if (accounts.length === 0) await context.passwords.verify(input.password, undefined);
-  const matching = accounts.filter((_, index) => fits[index]);
   const [account, ...others] = matching;
   if (account === undefined) {
     await countFailure(context, input, accounts, 'session.sign_in_failed');

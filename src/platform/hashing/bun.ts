@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { Hasher } from './hasher.ts';
-import { createHasher, queue } from './hasher.ts';
+import { createHasher, queue, WAIT_MS, WAITING } from './hasher.ts';
 
 /** What is used of Bun here; its own types would clash with Node's. */
 declare const Bun: {
@@ -10,8 +10,6 @@ declare const Bun: {
   };
 };
 
-const WAITING = 64;
-
 /** bcrypt on Bun's own threads: the event loop goes on. */
 export const createBunHasher = ({ cost }: { cost: number }): Hasher =>
   createHasher(
@@ -19,5 +17,5 @@ export const createBunHasher = ({ cost }: { cost: number }): Hasher =>
       hash: (password, rounds) => Bun.password.hash(password, { algorithm: 'bcrypt', cost: rounds }),
       compare: (password, hash) => Bun.password.verify(password, hash, 'bcrypt'),
     },
-    { cost, bound: queue(2 * availableParallelism(), WAITING) },
+    { cost, bound: queue(2 * availableParallelism(), WAITING, WAIT_MS) },
   );

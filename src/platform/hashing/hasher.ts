@@ -18,6 +18,11 @@ export interface Hasher {
    * @throws {HasherBusyError} over the bound of passwords at once
    */
   verify(password: string, hash: string): Promise<boolean>;
+  /**
+   * Runs a whole sign-in, its store calls included. Left out: hashing alone has a bound.
+   * @throws {HasherBusyError} over the bound of sign-ins at once, before any of the work
+   */
+  readonly admit?: Bound;
 }
 
 /** More passwords are hashed, or wait for it, than the bound allows. */
@@ -35,6 +40,10 @@ type Bcrypt = {
 
 /** Runs work within a bound. @throws {HasherBusyError} over it */
 export type Bound = <T>(work: () => Promise<T>) => Promise<T>;
+
+/** On Node and Bun: how many passwords wait for their turn at most, and how long. */
+export const WAITING = 64;
+export const WAIT_MS = 1000;
 
 const MAX_BYTES = 72;
 const WELL_FORMED = /^\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/;
@@ -76,11 +85,15 @@ export function createHasher(bcrypt: Bcrypt, { cost, bound }: { cost: number; bo
   };
 }
 
-/** At most `concurrency` pieces of work run at once; up to `length` more wait, and begin in their order. */
-export function queue(concurrency: number, length: number): Bound {
+/**
+ * At most `concurrency` pieces of work run at once; up to `length` more wait, and begin in their order. Work that has
+ * waited longer than `waitMs` is refused when its turn comes: its caller may have left, and those behind it wait.
+ */
+export function queue(concurrency: number, length: number, waitMs: number): Bound {
   const waiting: (() => void)[] = [];
   let running = 0;
   return async (work) => {
+    const latest = performance.now() + waitMs;
     if (running >= concurrency) {
       if (waiting.length >= length) throw new HasherBusyError();
       // The work that ends hands its place over, so that no newcomer takes it in between.
@@ -89,6 +102,7 @@ export function queue(concurrency: number, length: number): Bound {
       running++;
     }
     try {
+      if (performance.now() > latest) throw new HasherBusyError();
       return await work();
     } finally {
       const next = waiting.shift();

@@ -1,9 +1,7 @@
 import { availableParallelism } from 'node:os';
 import bcrypt from 'bcrypt';
 import type { Hasher } from './hasher.ts';
-import { createHasher, queue } from './hasher.ts';
-
-const WAITING = 64;
+import { createHasher, queue, WAIT_MS, WAITING } from './hasher.ts';
 
 /** bcrypt in native code on libuv's threads: the event loop goes on. */
 export const createNodeHasher = ({ cost }: { cost: number }): Hasher =>
@@ -13,5 +11,5 @@ export const createNodeHasher = ({ cost }: { cost: number }): Hasher =>
       // The same algorithm under PHP's name, which this library does not know.
       compare: (password, hash) => bcrypt.compare(password, hash.replace(/^\$2y\$/, '$2b$')),
     },
-    { cost, bound: queue(2 * availableParallelism(), WAITING) },
+    { cost, bound: queue(2 * availableParallelism(), WAITING, WAIT_MS) },
   );

@@ -5,9 +5,17 @@ import { createHasher, slots } from './hasher.ts';
 /** Passwords at once. An isolate has one thread: each of them delays every other request of the isolate. */
 const AT_ONCE = 4;
 
+/**
+ * Sign-ins at once: more than hash, because those over a limit end before. Further ones cost no store call, so that an
+ * isolate does not fall behind on requests whose callers have left.
+ */
+const SIGN_INS = 16;
+
 /** The work of a request that the runtime dropped holds its slot for this long. */
 const HOLD_MS = 5000;
 
 /** bcrypt in JavaScript, for Workers, where nothing native runs and an isolate has one thread. */
-export const createWorkerHasher = ({ cost }: { cost: number }): Hasher =>
-  createHasher(bcrypt, { cost, bound: slots(AT_ONCE, HOLD_MS) });
+export const createWorkerHasher = ({ cost }: { cost: number }): Hasher => ({
+  ...createHasher(bcrypt, { cost, bound: slots(AT_ONCE, HOLD_MS) }),
+  admit: slots(SIGN_INS, HOLD_MS),
+});
