@@ -267,8 +267,13 @@ export async function lookThrough(
   const { context } = world.instance();
   const snapshot = await takeSnapshot(world.database);
   await world.guard.check();
-  const state = await normalizedState(world.database, snapshot, world.mails);
-  const openMoves = world.refusesRename() ? [] : state.organizations.filter(({ isMoveOpen }) => isMoveOpen);
+  const read = await normalizedState(world.database, snapshot, world.mails);
+  // The move of an organization that is kept waits for a restore, unless due work came before the delete.
+  const organizations = read.organizations.map((one) =>
+    one.status === 'deleted' ? { ...one, isMoveOpen: false } : one,
+  );
+  const state = { ...read, organizations };
+  const openMoves = world.refusesRename() ? [] : organizations.filter(({ isMoveOpen }) => isMoveOpen);
   return {
     snapshot,
     state,

@@ -636,6 +636,66 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
   {
+    name: 'delete with retention while a move is open',
+    again: 'invalid_token',
+    options: RETENTION,
+    open: async (world) => {
+      const { id } = await tenants(world);
+      world.refuseRename(true);
+      await rename(TARGET, 'Beta')(world.instance());
+      const email = emailOf(TARGET);
+      const token = await signIn(world.instance(), 'Beta', email);
+      world.refuseRename(false);
+      return {
+        run: (instance) => remove(instance, token, 'Beta'),
+        spent: [token],
+        meanwhile: {
+          'it is restored': (instance) => restore(instance, 'Beta', email),
+          'it is restored and deleted again': inTurn(
+            (instance) => restore(instance, 'Beta', email),
+            removeBySignIn('Beta', email),
+          ),
+          'others want its names': inTurn(takeNames(world, TARGET), takeNames(world, 'Beta')),
+          'it is written to under every name': writeEverywhere(world, id),
+        },
+      };
+    },
+  },
+  {
+    name: 'an open move against a delete with retention',
+    options: RETENTION,
+    open: async (world) => {
+      const { id } = await tenants(world);
+      world.refuseRename(true);
+      await rename(TARGET, 'Beta')(world.instance());
+      await world.recover();
+      world.refuseRename(false);
+      world.advance(31_000);
+      const email = emailOf(TARGET);
+      const restoreIt: Step = (instance) => restore(instance, 'Beta', email);
+      const purgeIt: Step = async (instance) => {
+        world.advance(RETENTION_DAYS * DAY_MS + HOUR_MS);
+        await sweep(instance);
+      };
+      return {
+        run: sweep,
+        meanwhile: {
+          'it is deleted': removeBySignIn('Beta', email),
+          'it is deleted, written to, and restored': inTurn(
+            removeBySignIn('Beta', email),
+            writeEverywhere(world, id),
+            restoreIt,
+          ),
+          'it is deleted, and purged, and others take its names': inTurn(
+            removeBySignIn('Beta', email),
+            purgeIt,
+            takeNames(world, TARGET, 'Beta'),
+          ),
+        },
+      };
+    },
+  },
+  {
     name: 'delete with retention',
     again: 'invalid_token',
     options: RETENTION,

@@ -13,7 +13,7 @@ import { updateAdmin } from './credentials.ts';
 export async function verifyEmail(context: Context, input: { readonly token: string }): Promise<void> {
   const mail = await findMail(context, { kind: 'verification', token: input.token });
   const { admin, organization } = await accountOf(context, mail);
-  const event = { event_id: mail._id, action: 'admin.email_verified', actor: admin._id } as const;
+  const event = { event_id: `${mail._id}:verified`, action: 'admin.email_verified', actor: admin._id } as const;
   const audit = await auditNote(context, organization, event);
   await claimToken(context, mail);
   await updateAdmin(context, admin, {

@@ -39,7 +39,7 @@ export async function acceptInvitation(
   checkNewPassword(input.password, 'password', { email: mail.to, organizationName: organization.name });
   const password_hash = await context.passwords.hash(input.password);
   const _id = context.newId();
-  const event = { event_id: mail._id, action: 'admin.joined', actor: _id } as const;
+  const event = { event_id: `${mail._id}:joined`, action: 'admin.joined', actor: _id } as const;
   const note = await auditNote(context, organization, event);
   await claimToken(context, mail);
   const now = context.clock();
@@ -53,7 +53,7 @@ export async function acceptInvitation(
     role: invitation.role,
     version: 1,
     epoch: 1,
-    changed_by: mail._id,
+    changed_by: event.event_id,
     ...withPendingAudit(context, { _id, audit_pending: null }, [note]),
     created_at: now,
     updated_at: now,

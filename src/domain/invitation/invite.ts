@@ -102,7 +102,8 @@ export async function withdrawInvitation(
   if ((await mails.count(invitation)) === 0) {
     throw new DomainError('invitation_not_found', 'No open invitation of this organization has this id.');
   }
-  const event_id = `${invitation_id}:withdrawn`;
+  // Two admins may withdraw it at once: each has an event of its own.
+  const event_id = `${invitation_id}:withdrawn:${admin._id}`;
   const event = { event_id, action: 'admin.invitation_withdrawn', actor: admin._id, target: invitation_id } as const;
   await recordEvent(context, organization, event);
   await retryOnUnknownOutcome(context, () => mails.deleteOne(invitation));

@@ -113,7 +113,7 @@ export function auditSuite({ caller, service }: TestEnv): void {
 
     test.each([
       ['/org/audit', ['action=made.up', 'from=yesterday', 'cursor=0', 'limit=101', 'x=y']],
-      ['/org/audit/verify', ['cursor=-1', 'x=y']],
+      ['/org/audit/verify', ['cursor=-1', 'cursor=1000', 'x=y']],
     ])('refuses wrong queries of %s', async (path, queries) => {
       const { token } = await caller().signedInTenant();
       for (const query of queries) expectProblem(await get(`${path}?${query}`, token), 422, 'invalid_input');
