@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DomainError } from '../../src/domain/errors.ts';
+import { nameClaimId } from '../../src/domain/organization/claims.ts';
+import type { NameClaim, OrganizationDocument } from '../../src/domain/organization/schema.ts';
 import { authenticate } from '../../src/domain/session/authenticate.ts';
 import { isStoreError } from '../../src/store/port.ts';
 import { findAuditViolations } from '../support/audit-invariants.ts';
@@ -228,7 +230,8 @@ const follow = (stage: Stage, scenario: Scenario, steps: readonly string[]): Pro
       await world.recover();
     }
     await world.settle();
-    const { state, violations } = await lookThrough(world);
+    const { state, violations: found, snapshot } = await lookThrough(world);
+    const violations = [...found, ...findLeftNames(snapshot)];
     if (violations.length > 0) throw new Error(`${scenario.name}, without faults: ${violations.join('\n')}`);
     return {
       calls,
@@ -239,6 +242,17 @@ const follow = (stage: Stage, scenario: Scenario, steps: readonly string[]): Pro
       ),
     };
   });
+
+/** Names that are neither their organization's nor leased. Only a late instance leaves them. */
+function findLeftNames(snapshot: Snapshot): string[] {
+  const organizations = (snapshot.get('organizations') ?? []) as unknown as readonly OrganizationDocument[];
+  const claims = (snapshot.get('claims') ?? []) as unknown as readonly NameClaim[];
+  const own = new Set(organizations.map(({ _id, key }) => `${nameClaimId(key)} ${_id}`));
+  return claims
+    .filter(({ kind, due_at, leased_until }) => kind === 'name' && due_at === null && leased_until === null)
+    .filter(({ _id, organization_id }) => !own.has(`${_id} ${organization_id}`))
+    .map(({ _id }) => `the claim ${_id} is left`);
+}
 
 /** Which mails are sent beside a third party depends on when it comes. */
 const comparable = (state: NormalizedState, isAlone: boolean): NormalizedState =>

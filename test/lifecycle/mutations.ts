@@ -8,6 +8,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Fault } from '../support/faults.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
 
@@ -19,6 +20,9 @@ type Mutation = {
   /** Where it is looked for: the scenario, and one in how many of its points that are not plain. */
   readonly scenario: string;
   readonly other: number;
+  /** Of those, the points of this fault and of this third party alone. */
+  readonly fault?: Fault;
+  readonly meanwhile?: string;
 };
 
 const inFile = (file: string, from: string, to: string): Replacement => ({ file: `src/domain/${file}`, from, to });
@@ -28,6 +32,12 @@ const CLAIMS = 'organization/claims.ts';
 const CREATE = 'organization/create.ts';
 const COLLECTIONS = 'tenant-data/collections.ts';
 const LATE_WRITES = 'tenant-data/late-writes.ts';
+
+const NAME_NOT_RELEASED = inFile(
+  RENAME,
+  'to.key === from.key ? undefined : releaseName(',
+  'to.key !== "" ? undefined : releaseName(',
+);
 
 const MUTATIONS: readonly Mutation[] = [
   {
@@ -41,6 +51,68 @@ const MUTATIONS: readonly Mutation[] = [
     ],
     scenario: 'rename',
     other: 100,
+  },
+  {
+    name: 'a rename is recorded, and ends before it releases what it left',
+    replacements: [
+      inFile(
+        RENAME,
+        '  await Promise.all([\n    to.key === from.key ? undefined : releaseName(',
+        '  await record(context, operation.audit);\n  await endOperation(context, organization);\n  await Promise.all([\n    to.key === from.key ? undefined : releaseName(',
+      ),
+    ],
+    scenario: 'rename',
+    other: 1,
+    fault: 'pause and crash',
+    meanwhile: 'it is written to under every name',
+  },
+  {
+    name: 'a rename does not release the name that it left',
+    replacements: [NAME_NOT_RELEASED],
+    scenario: 'rename',
+    other: 1000,
+  },
+  {
+    name: 'a rename does not lease the name that it left',
+    replacements: [NAME_NOT_RELEASED],
+    scenario: 'rename with leased names',
+    other: 1000,
+  },
+  {
+    name: 'a rename does not release the collection that it left',
+    replacements: [
+      inFile(RENAME, '    leaveCollections(context, organization, operation),\n    record(', '    record('),
+    ],
+    scenario: 'rename',
+    other: 1,
+    fault: 'pause',
+    meanwhile: 'it is written to under every name',
+  },
+  {
+    name: 'a name is returned without comparing the operation',
+    replacements: [
+      inFile(
+        CLAIMS,
+        'const taken = { _id: nameClaimId(key), operation_id: operationId };',
+        'const taken = { _id: nameClaimId(key) };',
+      ),
+    ],
+    scenario: 'rename where the email is taken',
+    other: 1,
+    fault: 'pause and crash',
+    meanwhile: 'another takes the name',
+  },
+  {
+    name: 'a create that was refused deletes the name without comparing the operation',
+    replacements: [
+      inFile(
+        CREATE,
+        '{ _id: nameClaimId(creating.key), operation_id: creating._id }',
+        '{ _id: nameClaimId(creating.key) }',
+      ),
+    ],
+    scenario: 'create where the name is taken',
+    other: 1000,
   },
   {
     name: 'a name is released without comparing the operation',
@@ -65,6 +137,8 @@ const MUTATIONS: readonly Mutation[] = [
     ],
     scenario: 'late writes of a renamed one',
     other: 1,
+    fault: 'pause',
+    meanwhile: 'it is written to under every name',
   },
   {
     name: 'an aside is not recorded',
@@ -207,9 +281,28 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a purge does not compare',
-    replacements: [inFile('organization/delete.ts', "{ _id, version, status: 'deleted', operation: null }", '{ _id }')],
+    replacements: [
+      inFile(
+        'organization/delete.ts',
+        "{ _id, version, status: 'deleted', operation: null, purge_at: { $lte: context.clock() } }",
+        '{ _id }',
+      ),
+    ],
     scenario: 'purge against a restore',
     other: 10,
+  },
+  {
+    name: 'a kept organization is purged when its open move is due',
+    replacements: [
+      inFile(
+        'organization/journal.ts',
+        'due_at: purge_at ?? (next_placement === null ? null : nextLook(clock(), next_placement.since)),',
+        'due_at: next_placement === null ? purge_at : nextLook(clock(), next_placement.since),',
+      ),
+      inFile('organization/delete.ts', 'operation: null, purge_at: { $lte: context.clock() } }', 'operation: null }'),
+    ],
+    scenario: 'an open move against a delete with retention',
+    other: 40,
   },
   {
     name: 'mails are sent about changes that did not happen',
@@ -238,7 +331,10 @@ const MUTATIONS: readonly Mutation[] = [
 ];
 
 /** @returns whether the harness has found it, and what it said first */
-function tryMutation({ replacements, scenario, other }: Mutation): { readonly found: boolean; readonly said: string } {
+function tryMutation({ replacements, scenario, other, fault, meanwhile }: Mutation): {
+  readonly found: boolean;
+  readonly said: string;
+} {
   const directory = mkdtempSync(join(tmpdir(), 'tenantry-mutation-'));
   try {
     for (const part of ['src', 'test/lifecycle', 'test/support', 'package.json']) {
@@ -248,13 +344,14 @@ function tryMutation({ replacements, scenario, other }: Mutation): { readonly fo
     for (const { file, from, to } of replacements) {
       const path = join(directory, file);
       const text = readFileSync(path, 'utf8');
-      if (text.split(from).length !== 2) throw new Error(`This is not once in ${file}: ${from}`);
       writeFileSync(
         path,
         text.replace(from, () => to),
       );
     }
     const args = ['test/lifecycle/run.ts', '--scenario', scenario, '--other', String(other), '--failures', '1'];
+    if (fault !== undefined) args.push('--fault', fault);
+    if (meanwhile !== undefined) args.push('--meanwhile', meanwhile);
     const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: directory, encoding: 'utf8' });
     const lines = stdout.split('\n');
     const at = lines.findIndex((line) => line.startsWith('FAILED '));
@@ -272,6 +369,10 @@ function tryMutation({ replacements, scenario, other }: Mutation): { readonly fo
   }
 }
 
+for (const { file, from } of MUTATIONS.flatMap(({ replacements }) => replacements)) {
+  const text = readFileSync(join(REPOSITORY, file), 'utf8');
+  if (text.split(from).length !== 2) throw new Error(`This is not once in ${file}: ${from}`);
+}
 const wanted = process.argv[2] ?? '';
 let missed = 0;
 for (const mutation of MUTATIONS.filter(({ name }) => name.includes(wanted))) {

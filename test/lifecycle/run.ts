@@ -13,6 +13,8 @@ const USAGE = `Tries faults at the store calls of operations.
     --store <uri>       a MongoDB instead
     --scenario <name>   this one alone; a part of the name is enough
     --point <json>      this point alone, as a failure prints it
+    --fault <name>      points of this fault alone
+    --meanwhile <name>  points at which a third party does this, and nothing happens to the one that clears up
     --plain <n>         one in n of the plain faults (default 1)
     --other <n>         one in n of the other points (default 1)
     --failures <n>      ends a scenario after n failures (default 3)
@@ -24,11 +26,18 @@ const { values } = parseArgs({
     store: { type: 'string' },
     scenario: { type: 'string', default: '' },
     point: { type: 'string' },
+    fault: { type: 'string' },
+    meanwhile: { type: 'string' },
     plain: { type: 'string', default: '1' },
     other: { type: 'string', default: '1' },
     failures: { type: 'string', default: '3' },
   },
 });
+
+function choose({ fault, meanwhile, rescuer }: Point): boolean {
+  if (values.fault !== undefined && fault !== values.fault) return false;
+  return values.meanwhile === undefined || (meanwhile === values.meanwhile && rescuer === undefined);
+}
 
 async function run(): Promise<void> {
   if (values.help) {
@@ -49,6 +58,7 @@ async function run(): Promise<void> {
     const report = await enumerate(stages, scenario, {
       every: { plain: Number(values.plain), other: Number(values.other) },
       failures: Number(values.failures),
+      choose,
       ...(only !== undefined && { only }),
     });
     points += report.points;

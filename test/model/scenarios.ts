@@ -225,6 +225,17 @@ export const SCENARIOS = {
     { setting: nameLeases },
   ),
 
+  'refuse retain': scenario(
+    'An open move, then a delete with retention, then restore or purge',
+    { rename: 1, write: 1, refuse: 1, delete: 1, restore: 1, purge: 1, crash: 1, look: 2, resume: 2 },
+    { retention: 'always' },
+  ),
+  'refuse retain ids': scenario(
+    'The same where a client makes the target first; collections have ids',
+    { rename: 1, early: 1, refuse: 1, delete: 1, restore: 1, purge: 1, crash: 1, look: 1, resume: 1 },
+    { setting: collectionIds, retention: 'always' },
+  ),
+
   'early ids': scenario(
     'A client makes the target first; collections have ids',
     { rename: 2, early: 1, write: 1, crash: 1, look: 2, resume: 1 },

@@ -17,6 +17,7 @@ const SMALL: readonly ScenarioName[] = [
   'lost replies admin',
   'lost replies ids',
   'admin slug',
+  'refuse retain ids',
 ];
 
 /** Rules whose counterexample lies deeper: `npm run model` finds them. */
