@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { AuditEntry } from '../../src/domain/audit/schema.ts';
 import { DomainError } from '../../src/domain/errors.ts';
 import { nameClaimId } from '../../src/domain/organization/claims.ts';
 import type { NameClaim, OrganizationDocument } from '../../src/domain/organization/schema.ts';
@@ -296,9 +297,25 @@ export async function lookThrough(
       ...world.guard.violations(),
       ...findViolations(snapshot, context.clock()),
       ...findDueCheckpoints(snapshot),
+      ...findEarlyPurges(snapshot, context.settings.retentionMs),
       ...(await findAuditViolations(context.master, context.seals)),
     ],
   };
+}
+
+/** Organizations that were purged while they could still be restored, by whichever of clocks that are an hour apart. */
+function findEarlyPurges(snapshot: Snapshot, retentionMs: number): string[] {
+  const deleted = new Map<string, Date>();
+  const found: string[] = [];
+  const entries = (snapshot.get('audit') ?? []) as unknown as readonly AuditEntry[];
+  for (const { organization_id, action, at } of entries) {
+    if (action === 'organization.deleted') deleted.set(organization_id, at);
+    const since = deleted.get(organization_id)?.getTime() ?? 0;
+    if (action === 'organization.purged' && at.getTime() - since < retentionMs - 2 * HOUR_MS) {
+      found.push(`organization ${organization_id} was deleted at ${since}, and purged at ${at.getTime()}`);
+    }
+  }
+  return found;
 }
 
 /** Tries one point. @returns what was wrong, and undefined when nothing was */
