@@ -3,13 +3,13 @@ import type { Hasher } from './hasher.ts';
 import { createHasher, slots } from './hasher.ts';
 
 /** Passwords at once. An isolate has one thread: each of them delays every other request of the isolate. */
-const AT_ONCE = 4;
+const AT_ONCE = 2;
 
 /**
  * Sign-ins at once: more than hash, because those over a limit end before. Further ones cost no store call, so that an
  * isolate does not fall behind on requests whose callers have left.
  */
-const SIGN_INS = 16;
+const SIGN_INS = 8;
 
 /** The work of a request that the runtime dropped holds its slot for this long. */
 const HOLD_MS = 5000;
