@@ -41,10 +41,72 @@ describe('a MongoDB URI', () => {
     });
   }
 
-  test('with an option that the driver does not know is refused by its name', () => {
-    expect(checkMongoUri(`${BASE}?tls=true&retryWritez=true`)).toMatch(/^has a wrong option: retryWritez\./);
-    expect(checkMongoUri(`${BASE}?maxPoolSize=${SECRET}`)).toMatch(/^has a wrong option: maxPoolSize\./);
-    expect(checkMongoUri(`${BASE}?maxPoolSize=${SECRET}`)).not.toContain(SECRET);
+  test.each([
+    'raw=true',
+    'promoteValues=false',
+    'promoteLongs=false',
+    'promoteBuffers=true',
+    'bsonRegExp=true',
+    'fieldsAsRaw=x',
+    'serializeFunctions=true',
+    'ignoreUndefined=true',
+    'IGNOREUNDEFINED=true',
+    'ignore%55ndefined=true',
+    'checkKeys=false',
+    'forceServerObjectId=true',
+    'pkFactory=x',
+    'autoEncryption=x',
+    'serverApi=1',
+    'loadBalanced=true',
+    'minPoolSize=500',
+    'maxPoolSize=500',
+    'maxConnecting=500',
+    'maxIdleTimeMS=1',
+    'waitQueueTimeoutMS=1',
+    'socketTimeoutMS=1',
+    'timeoutMS=1',
+    'wtimeoutMS=1',
+    'wtimeout=1',
+    'fsync=true',
+    'readConcern=majority',
+    'writeConcern=majority',
+    'serverMonitoringMode=stream',
+    'monitorCommands=true',
+    'mongodbLogPath=stdout',
+    'retryWritez=true',
+  ])('with %s is refused by its name, with what is allowed', (option) => {
+    const name = decodeURIComponent(option.slice(0, option.indexOf('=')));
+    const problem = checkMongoUri(`${BASE}?tls=true&${option}`);
+    expect(problem).toMatch(
+      new RegExp(`^sets the option ${name} that is not allowed\\. Remove it\\. Allowed are appName, `),
+    );
+    expect(problem).not.toContain(SECRET);
+  });
+
+  // A name with a digit may be a part of the password.
+  test.each(['useBigInt64=true', 'enableUtf8Validation=false'])('with %s is refused without its name', (option) => {
+    expect(checkMongoUri(`${BASE}?${option}`)).toMatch(
+      /^sets the option \(unnamed\) that is not allowed\. Remove it\./,
+    );
+  });
+
+  test.each([
+    'tls=true&tlsCAFile=%2Fca.pem&tlsAllowInvalidHostnames=true',
+    'SSL=true&TLSINSECURE=true',
+    'authMechanism=SCRAM-SHA-256&authSource=admin&authMechanismProperties=SERVICE_NAME:other',
+    'replicaSet=rs0&directConnection=true&appName=ours',
+    'compressors=zlib&zlibCompressionLevel=3',
+    'connectTimeoutMS=1000&serverSelectionTimeoutMS=1000&heartbeatFrequencyMS=1000',
+    'proxyHost=proxy.example&proxyPort=1080&proxyUsername=a&proxyPassword=b',
+    'retryReads=false&retryWrites=false',
+  ])('with %s is accepted', (options) => {
+    expect(checkMongoUri(`${BASE}?${options}`)).toBeUndefined();
+  });
+
+  test('with a value that the driver does not take is refused by the name of its option', () => {
+    const problem = checkMongoUri(`${BASE}?tls=true&connectTimeoutMS=${SECRET}`);
+    expect(problem).toMatch(/^has a wrong option: connectTimeoutMS\./);
+    expect(problem).not.toContain(SECRET);
   });
 
   for (const uri of [
