@@ -47,6 +47,8 @@ export function createApp(services: Services, getConnInfo: GetConnInfo, waitUnti
   app.use(timeout(services.requestMs, () => new HTTPException(503)));
   if (waitUntil !== undefined) app.use(outlivingItsAnswer(waitUntil));
   app.onError((error, c) => {
+    // The error came after the deadline: the caller has been answered.
+    if (c.finalized) throw error;
     if (!(error instanceof DeploymentMismatchError)) return problemOf(c, error);
     c.get('context').log('error', 'service.not_started', { problems: [error.message] });
     return problem(c, 'unavailable', 'The service is not configured correctly. Its log says what to change.');
@@ -95,11 +97,16 @@ const prepared = (services: Services) =>
     await next();
   });
 
-/** What a request began goes on to its end, also when its caller has left or got 503. */
+/**
+ * What a request began goes on to its end, also when its caller has left or got 503. An error after that has no answer
+ * to go into: the log has it, because the runtime reports a rejection that nobody handles as its own failure.
+ */
 const outlivingItsAnswer = (waitUntil: WaitUntil) =>
   createMiddleware<Env>(async (c, next) => {
     const work = next();
-    waitUntil(c, work);
+    const logLate = (error: unknown) =>
+      c.get('context').log('warn', 'request.failed_late', { request_id: c.get('requestId'), error });
+    waitUntil(c, work.catch(logLate));
     await work;
   });
 

@@ -107,8 +107,6 @@ export function problem(
 
 /** The response for an error: a refusal keeps its message; of any other error the caller learns nothing. */
 export function problemOf(c: HonoContext<Env>, error: unknown): Response {
-  // The error came after the deadline: the caller has been answered.
-  if (c.finalized) return c.res;
   if (error instanceof DomainError) {
     const { code, organizations } = error;
     if (code === 'organization_renamed') c.header('Location', underNewName(c.req.url, organizations[0] ?? ''));

@@ -89,6 +89,30 @@ describe('an isolate', () => {
     await kept[0];
   });
 
+  test('logs an error that comes after the 503, once, and leaves no rejection to the runtime', async () => {
+    expect((await get('/health/ready')).status).toBe(200);
+    kept = [];
+    let fail = () => {};
+    beforeCall = () =>
+      new Promise((_, reject) => {
+        fail = () => reject(new Error('Away.'));
+      });
+    const response = await get('/org/get?organization_name=TestCo');
+    expect(response.status).toBe(503);
+    await response.text();
+    printed.mockClear();
+    fail();
+    await expect(kept[0]).resolves.toBeUndefined();
+    expect(printed.mock.calls.map(([line]) => JSON.parse(String(line)))).toMatchObject([
+      {
+        level: 'warn',
+        event: 'request.failed_late',
+        request_id: response.headers.get('X-Request-Id'),
+        error: { code: 'Unavailable' },
+      },
+    ]);
+  });
+
   test('says which store it runs on, once', async () => {
     printed.mockClear();
     for (let request = 0; request < 2; request++) await get('/health/live');
