@@ -207,6 +207,50 @@ const MUTATIONS: readonly Mutation[] = [
     other: 2,
   },
   {
+    name: 'an operation is ended without comparing it',
+    replacements: [
+      inFile(
+        'organization/journal.ts',
+        "{ _id, 'operation.id': operation?.id ?? '' },\n      { $set: ended",
+        '{ _id },\n      { $set: ended',
+      ),
+    ],
+    scenario: 'rename',
+    other: 1,
+    fault: 'pause',
+    meanwhile: 'another dies while it renames it on',
+  },
+  {
+    name: 'an operation is begun without comparing the version',
+    replacements: [inFile('organization/journal.ts', '{ _id, version: idle.version },', '{ _id },')],
+    scenario: 'rename',
+    other: 1,
+    fault: 'pause',
+    meanwhile: 'another dies while it renames it on',
+  },
+  {
+    name: 'the collection of a create that was rolled back is dropped with what is in it',
+    replacements: [inFile(COLLECTIONS, "if (state === 'unused' && ", "if (state === 'foreign' && ")],
+    scenario: 'create',
+    other: 1,
+    fault: 'pause',
+    meanwhile: 'a collection of that name appears',
+  },
+  {
+    name: 'a change of an admin that was refused can be made later',
+    replacements: [
+      inFile(
+        'admin/credentials.ts',
+        'updateOne({ _id, version }, { $inc: { version: 1 } })',
+        'updateOne({ _id, version }, { $inc: { version: 0 } })',
+      ),
+    ],
+    scenario: 'rename where the email is taken',
+    other: 1,
+    fault: 'pause',
+    meanwhile: 'the email becomes free',
+  },
+  {
     name: 'a name is taken over without comparing the operation',
     replacements: [
       inFile(

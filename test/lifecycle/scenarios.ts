@@ -13,6 +13,7 @@ import { authenticate } from '../../src/domain/session/authenticate.ts';
 import type { CollectionClaim } from '../../src/domain/tenant-data/schema.ts';
 import { collectionClaimId } from '../../src/domain/tenant-data/schema.ts';
 import type { Document } from '../../src/store/port.ts';
+import { StoreError } from '../../src/store/port.ts';
 import type { Traces } from '../support/invariants.ts';
 import { UNCOUNTED } from '../support/invariants.ts';
 import { create, createOnce, emailOf, PASSWORD, remove, restore, signIn, update } from '../support/requests.ts';
@@ -292,7 +293,12 @@ export const SCENARIOS: readonly Scenario[] = [
       return {
         run: (instance) => update(instance, token, { new_organization_name: 'Beta' }),
         good: [token],
-        meanwhile: aroundRename(world, id),
+        meanwhile: {
+          ...aroundRename(world, id),
+          'another dies while it renames it on': dieBeforeCommit(world, (instance) =>
+            update(instance, token, { new_organization_name: 'Gamma' }),
+          ),
+        },
       };
     },
   },
@@ -980,6 +986,18 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
 ];
+
+/** Starts a rename in an instance that dies when it has moved the collection. @throws {StoreError} then */
+const dieBeforeCommit =
+  (world: World, step: Step): Step =>
+  async () => {
+    const instance = world.instance();
+    instance.executor.arm({ at: 10, fault: 'crash before', meanwhile: async () => {} });
+    await step(instance).catch((error: unknown) => {
+      if (!instance.executor.isDead()) throw error;
+      throw new StoreError('OutcomeUnknown', `The instance died after ${instance.executor.calls().at(-2)}.`);
+    });
+  };
 
 /** Starts a step in an instance that dies at its `at`th call. */
 async function die(world: World, at: number, step: Step): Promise<void> {
