@@ -418,8 +418,10 @@ for (const { file, from } of MUTATIONS.flatMap(({ replacements }) => replacement
   if (text.split(from).length !== 2) throw new Error(`This is not once in ${file}: ${from}`);
 }
 const wanted = process.argv[2] ?? '';
+const chosen = MUTATIONS.filter(({ name }) => name.includes(wanted));
+if (chosen.length === 0) throw new Error(`No mutation has this in its name: ${wanted}`);
 let missed = 0;
-for (const mutation of MUTATIONS.filter(({ name }) => name.includes(wanted))) {
+for (const mutation of chosen) {
   const started = performance.now();
   const { found, said } = tryMutation(mutation);
   if (!found) missed++;
