@@ -218,7 +218,7 @@ const aroundDelete = (world: World, id: string, ...names: readonly string[]): Re
 });
 
 /** The token in the last mail to an address. */
-function tokenFor(world: World, to: string): string {
+export function tokenFor(world: World, to: string): string {
   const text = world.mails.findLast((mail) => mail.to === to)?.text ?? '';
   const token = /[0-9a-f-]{36}\.[\w-]+/.exec(text)?.[0];
   if (token === undefined) throw new Error(`No mail to ${to} has a token: ${text}`);

@@ -17,11 +17,15 @@ export async function eraseOrganization(context: Context, organization: Organiza
     admins.find({ ...own, audit_due_at: { $gt: new Date(0) } }),
     dropCollections(context, organization._id, wasActive(organization) ? 'dropped' : 'unused'),
   ]);
-  // What was changed by an admin who is about to be removed.
-  for (const admin of pending) await recordPendingAudit(context, admin);
+  for (const admin of pending) {
+    await recordPendingAudit(context, admin);
+    await retryOnUnknownOutcome(context, () => admins.deleteOne({ _id: admin._id, version: admin.version }));
+  }
   const { operation } = organization;
   await Promise.all([
-    ...[admins, sessions, mails, idempotency].map((collection) =>
+    // An admin who was changed since waits for the next erasure: it records the change first.
+    retryOnUnknownOutcome(context, () => admins.deleteMany({ ...own, audit_due_at: null })),
+    ...[sessions, mails, idempotency].map((collection) =>
       retryOnUnknownOutcome(context, () => collection.deleteMany(own)),
     ),
     // An erased organization never comes back: whatever is claimed in its name is nobody's.
