@@ -29,8 +29,14 @@ const names = (entries: readonly CollectionEntry[]): string[] => entries.map(({ 
 
 const ids = (documents: readonly Document[]): string[] => documents.map(({ _id }) => _id);
 
-const insertAll = (collection: Collection, documents: readonly Document[]): Promise<unknown> =>
-  Promise.all(documents.map((document) => collection.insertOne(document)));
+/** How many documents are inserted at once: hundreds wait for a connection longer than the time of a call. */
+const AT_ONCE = 32;
+
+async function insertAll(collection: Collection, documents: readonly Document[]): Promise<void> {
+  for (let from = 0; from < documents.length; from += AT_ONCE) {
+    await Promise.all(documents.slice(from, from + AT_ONCE).map((document) => collection.insertOne(document)));
+  }
+}
 
 /** Where a server is known to differ from MongoDB, in ways that the service does not depend on. */
 export type Difference = 'a renamed collection has another id';

@@ -69,8 +69,11 @@ describe.each(STORES)('node on $storeName', ({ store }) => {
       );
 
     test('finds its documents in the renamed collection within 60 s', { timeout: 2 * SWEEP_MS }, async () => {
+      const all = [...early, ...renamed.ids].sort();
+      const arrived = async () => ((await idsIn(collection)).length === all.length ? true : undefined);
+      await until('every document to be there', arrived, { ms: SWEEP_MS, every: 500 });
+      expect(await idsIn(collection)).toEqual(all);
       await gone(renamed.before.collection);
-      expect(await idsIn(collection)).toEqual([...early, ...renamed.ids].sort());
     });
 
     test('leaves nothing of a deleted organization', { timeout: 2 * SWEEP_MS }, async () => {
