@@ -17,6 +17,8 @@ export type ServiceOptions = {
   readonly store: StoreChoice;
   /** Variables beside, or instead of, those that a test service has anyway. */
   readonly env?: Readonly<Record<string, string>>;
+  /** What a start waits for: `live` where the store is away. Default: `ready`. */
+  readonly state?: 'live' | 'ready';
 };
 
 /** The service as a process of its own. */
@@ -32,7 +34,7 @@ export type RunningService = {
   /** All that it has written since it was first started. */
   logs(): string;
   kill(signal: NodeJS.Signals): Promise<ExitStatus>;
-  /** Starts it again, with the same port, data and variables; resolves when it is ready. */
+  /** Starts it again, with the same port, data and variables; resolves as the first start did. */
   restart(): Promise<void>;
   /** Ends it and removes the embedded store's data. */
   stop(): Promise<void>;
@@ -50,8 +52,9 @@ const AMPLE_LIMITS = {
   LIMIT_REFRESH: '1000000/60',
 };
 
-/** Starts the service on a free port and resolves when it is ready. It sees no variable but those given here. */
-export async function startService({ runtime, store, env = {} }: ServiceOptions): Promise<RunningService> {
+/** Starts the service on a free port and resolves when it is ready, or live. It sees no variable but those given here. */
+export async function startService(options: ServiceOptions): Promise<RunningService> {
+  const { runtime, store, env = {}, state = 'ready' } = options;
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const directory = mkdtempSync(join(tmpdir(), 'tenantry-service-'));
@@ -74,10 +77,10 @@ export async function startService({ runtime, store, env = {} }: ServiceOptions)
     });
     try {
       await until(
-        `the service on ${runtime} to be ready`,
+        `the service on ${runtime} to be ${state}`,
         async () => {
           if (server.exitStatus() !== undefined) throw new GaveUp('It ended at once.');
-          const response = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(5000) });
+          const response = await fetch(`${url}/health/${state}`, { signal: AbortSignal.timeout(5000) });
           await response.arrayBuffer();
           return response.ok ? true : undefined;
         },
