@@ -217,6 +217,23 @@ const aroundDelete = (world: World, id: string, ...names: readonly string[]): Re
   'others take its names, and it is written to': inTurn(takeNames(world, ...names), writeEverywhere(world, id)),
 });
 
+/** The tenants, where the server has refused to move the collection of the first: it is called Beta since. */
+async function openMove(world: World): Promise<{ readonly id: string; readonly email: string }> {
+  const { id } = await tenants(world);
+  world.refuseRename(true);
+  await rename(TARGET, 'Beta')(world.instance());
+  return { id, email: emailOf(TARGET) };
+}
+
+/** The same, when the move is due again and the server permits it. */
+async function dueOpenMove(world: World): ReturnType<typeof openMove> {
+  const opened = await openMove(world);
+  await world.recover();
+  world.refuseRename(false);
+  world.advance(31_000);
+  return opened;
+}
+
 /** The token in the last mail to an address. */
 export function tokenFor(world: World, to: string): string {
   const text = world.mails.findLast((mail) => mail.to === to)?.text ?? '';
@@ -471,10 +488,8 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'a second rename while a move is open',
     again: 'done',
     open: async (world) => {
-      const { id } = await tenants(world);
-      world.refuseRename(true);
-      await rename(TARGET, 'Beta')(world.instance());
-      const token = await signIn(world.instance(), 'Beta', emailOf(TARGET));
+      const { id, email } = await openMove(world);
+      const token = await signIn(world.instance(), 'Beta', email);
       return {
         run: (instance) => update(instance, token, { new_organization_name: 'Gamma' }),
         good: [token],
@@ -490,13 +505,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'an open move that succeeds',
     open: async (world) => {
-      const { id } = await tenants(world);
-      world.refuseRename(true);
-      await rename(TARGET, 'Beta')(world.instance());
-      await world.recover();
-      world.refuseRename(false);
-      world.advance(31_000);
-      const email = emailOf(TARGET);
+      const { id, email } = await dueOpenMove(world);
       return {
         run: sweep,
         meanwhile: {
@@ -628,10 +637,8 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'delete while a move is open',
     again: 'invalid_token',
     open: async (world) => {
-      const { id } = await tenants(world);
-      world.refuseRename(true);
-      await rename(TARGET, 'Beta')(world.instance());
-      const token = await signIn(world.instance(), 'Beta', emailOf(TARGET));
+      const { id, email } = await openMove(world);
+      const token = await signIn(world.instance(), 'Beta', email);
       world.refuseRename(false);
       return {
         run: (instance) => remove(instance, token, 'Beta'),
@@ -646,10 +653,7 @@ export const SCENARIOS: readonly Scenario[] = [
     again: 'invalid_token',
     options: RETENTION,
     open: async (world) => {
-      const { id } = await tenants(world);
-      world.refuseRename(true);
-      await rename(TARGET, 'Beta')(world.instance());
-      const email = emailOf(TARGET);
+      const { id, email } = await openMove(world);
       const token = await signIn(world.instance(), 'Beta', email);
       world.refuseRename(false);
       return {
@@ -671,13 +675,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'an open move against a delete with retention',
     options: RETENTION,
     open: async (world) => {
-      const { id } = await tenants(world);
-      world.refuseRename(true);
-      await rename(TARGET, 'Beta')(world.instance());
-      await world.recover();
-      world.refuseRename(false);
-      world.advance(31_000);
-      const email = emailOf(TARGET);
+      const { id, email } = await dueOpenMove(world);
       const restoreIt: Step = (instance) => restore(instance, 'Beta', email);
       const purgeIt: Step = async (instance) => {
         world.advance(RETENTION_DAYS * DAY_MS + HOUR_MS);

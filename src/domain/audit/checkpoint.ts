@@ -24,11 +24,11 @@ export const firstCheckpoint = (context: Needs<'seals' | 'clock'>, organizationI
  * Makes an organization's checkpoint due, unless it is. Whatever else stands there is replaced: a time far ahead would
  * keep the checkpoint from being written.
  */
-export async function makeCheckpointDue(context: Needs<'master' | 'clock'>, _id: string): Promise<void> {
+export async function makeCheckpointDue(context: Needs<'master' | 'clock'>, organizationId: string): Promise<void> {
   const { checkpoints } = context.master;
   const due_at = dueSoon(context);
-  const isDue = (await checkpoints.count({ _id, due_at: { $lte: due_at } }, { limit: 1 })) > 0;
-  if (!isDue) await checkpoints.updateOne({ _id }, { $set: { due_at } });
+  const isDue = (await checkpoints.count({ _id: organizationId, due_at: { $lte: due_at } }, { limit: 1 })) > 0;
+  if (!isDue) await checkpoints.updateOne({ _id: organizationId }, { $set: { due_at } });
 }
 
 /** Brings a checkpoint that is due up to the chain's end: only forward, and never one that was tampered with. */
