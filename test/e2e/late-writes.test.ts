@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Caller, SignedInTenant } from '../support/caller.ts';
 import { createCaller, newName } from '../support/caller.ts';
 import { until } from '../support/deadline.ts';
+import { readAll } from '../support/read-all.ts';
 import type { RunningService } from '../support/service.ts';
 import { startService } from '../support/service.ts';
 import { EMBEDDED, STORES } from '../support/stores.ts';
@@ -58,7 +59,7 @@ describe.each(STORES)('node on $storeName', ({ store }) => {
     });
 
     const idsIn = async (name: string) => {
-      const found = await opened.database.collection(name).find({});
+      const found = await readAll(opened.database.collection(name));
       return found.map(({ _id }) => _id).sort();
     };
     const gone = (name: string) =>

@@ -9,6 +9,7 @@ import { Store } from '../../src/store/store.ts';
 import type { Answer, Caller, SignedInTenant } from '../support/caller.ts';
 import { createCaller, newName } from '../support/caller.ts';
 import { until } from '../support/deadline.ts';
+import { readAll } from '../support/read-all.ts';
 import type { RunningService, StoreChoice } from '../support/service.ts';
 import { startService } from '../support/service.ts';
 import { givenUri } from '../support/wire-server.ts';
@@ -241,7 +242,7 @@ async function openTenantData(service: RunningService): Promise<TenantData> {
     },
     collections: async () => (await database.listCollections()).map(({ name }) => name),
     idsOf: async (collection, organization_id) =>
-      (await database.collection(collection).find({ organization_id })).map(({ _id }) => _id),
+      (await readAll(database.collection(collection), { organization_id })).map(({ _id }) => _id),
     count: (collection) => database.collection(collection).count({}),
     close: () => store.close(),
   };

@@ -4,9 +4,7 @@ import type { ChainCheck } from '../../src/domain/audit/verify.ts';
 import { checkChain } from '../../src/domain/audit/verify.ts';
 import type { Master } from '../../src/domain/master.ts';
 import type { OrganizationDocument } from '../../src/domain/organization/schema.ts';
-import type { Document } from '../../src/store/port.ts';
-import { BATCH_LIMIT } from '../../src/store/port.ts';
-import type { Collection } from '../../src/store/store.ts';
+import { readAll } from './read-all.ts';
 
 /** What raises an organization's epoch, and an admin's: each time once. */
 const OF_ORGANIZATIONS: readonly AuditAction[] = ['organization.deleted', 'organization.restored'];
@@ -57,16 +55,4 @@ export async function findAuditViolations(master: Master, seals: Seals): Promise
     if (changes !== epoch - 1) found.push(`the admin ${_id} is at epoch ${epoch}, and the log has ${changes} changes`);
   }
   return found;
-}
-
-async function readAll<T extends Document>(collection: Collection<T>): Promise<T[]> {
-  const all: T[] = [];
-  for (;;) {
-    const page = await collection.find(
-      { _id: { $gt: all.at(-1)?._id ?? '' } },
-      { sort: { _id: 1 }, limit: BATCH_LIMIT },
-    );
-    all.push(...page);
-    if (page.length < BATCH_LIMIT) return all;
-  }
 }

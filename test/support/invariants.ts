@@ -9,8 +9,9 @@ import type { SessionDocument } from '../../src/domain/session/schema.ts';
 import type { CollectionClaim } from '../../src/domain/tenant-data/schema.ts';
 import { collectionClaimId } from '../../src/domain/tenant-data/schema.ts';
 import type { Document } from '../../src/store/port.ts';
-import { BATCH_LIMIT, isStoreError } from '../../src/store/port.ts';
+import { isStoreError } from '../../src/store/port.ts';
 import type { Database } from '../../src/store/store.ts';
+import { readAll } from './read-all.ts';
 import { FOREIGN } from './tenant-guard.ts';
 
 /** The service's own collections: all others are tenants', or foreign. */
@@ -19,13 +20,10 @@ const OWN = new Set([...Object.keys(MASTER_COLLECTIONS), 'tenantry']);
 /** Everything that a database holds, collection by collection. */
 export type Snapshot = ReadonlyMap<string, readonly Document[]>;
 
-/** Reads everything through the port. For databases of tests: a collection holds fewer than 1000 documents. */
+/** Reads everything through the port. */
 export async function takeSnapshot(database: Database): Promise<Snapshot> {
   const names = (await database.listCollections()).map(({ name }) => name);
-  const contents = await Promise.all(names.map((name) => database.collection(name).find({}, { sort: { _id: 1 } })));
-  for (const [index, documents] of contents.entries()) {
-    if (documents.length === BATCH_LIMIT) throw new Error(`${names[index]} is too large to be looked through.`);
-  }
+  const contents = await Promise.all(names.map((name) => readAll(database.collection(name))));
   return new Map(names.map((name, index) => [name, contents[index] ?? []]));
 }
 

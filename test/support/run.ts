@@ -267,11 +267,13 @@ function bun(name: string, pattern: string): Part {
 function readJunit(report: string, succeeded: boolean): Result {
   const total = /<testsuites\b[^>]*>/.exec(readFileSync(report, 'utf8'))?.[0] ?? '';
   const count = (name: string) => Number(new RegExp(`\\b${name}="(\\d+)"`).exec(total)?.[1] ?? 0);
+  const isEmpty = count('tests') === 0;
   return {
     passed: count('tests') - count('failures') - count('skipped'),
-    failed: Math.max(count('failures'), succeeded ? 0 : 1),
+    // A file that lost its tests, or never had any, must not pass.
+    failed: Math.max(count('failures'), isEmpty || !succeeded ? 1 : 0),
     skipped: count('skipped'),
-    failures: succeeded ? [] : ['bun test: see above'],
+    failures: isEmpty ? ['bun test ran no test'] : succeeded ? [] : ['bun test: see above'],
     files: [],
   };
 }

@@ -5,8 +5,8 @@
 import type { OrganizationDocument } from '../../src/domain/organization/schema.ts';
 import type { CollectionClaim } from '../../src/domain/tenant-data/schema.ts';
 import type { Command, CommandOf, Document, Executor, Op, Results } from '../../src/store/port.ts';
-import { BATCH_LIMIT } from '../../src/store/port.ts';
 import { Store } from '../../src/store/store.ts';
+import { readAll } from './read-all.ts';
 
 /** The `tenant` of documents in collections that the service did not make. */
 export const FOREIGN = 'foreign';
@@ -53,7 +53,7 @@ export function createTenantGuard(inner: Executor, { database, masters }: GuardO
       const owner = owners.get(name);
       const home = there.get(owner ?? name) ?? new Set();
       there.set(owner ?? name, home);
-      for (const document of await readAll(name)) {
+      for (const document of await readAll(here.collection(name))) {
         const { _id, tenant } = document;
         home.add(JSON.stringify(document));
         // While an organization is created, somebody else may make a collection of the name that was claimed for it.
@@ -69,16 +69,6 @@ export function createTenantGuard(inner: Executor, { database, masters }: GuardO
       if (status === 'deleting' || status === 'erased') continue;
       const isThere = [owner, owners.get(collection), collection].some((home) => there.get(home ?? '')?.has(text));
       if (!isThere) violations.add(`after ${call}, ${document._id} of ${document['tenant']} is lost (${status})`);
-    }
-  };
-
-  const readAll = async (name: string): Promise<Document[]> => {
-    const all: Document[] = [];
-    for (;;) {
-      const after = { _id: { $gt: all.at(-1)?._id ?? '' } };
-      const page = await here.collection(name).find(after, { sort: { _id: 1 } });
-      all.push(...page);
-      if (page.length < BATCH_LIMIT) return all;
     }
   };
 
