@@ -56,6 +56,29 @@ describe('a create with an Idempotency-Key', () => {
     });
   });
 
+  test('shares its key with nobody at another address, who may use it for a request of their own', async () => {
+    const from = (address: string): Context => ({ ...context, request: { id: 'request', address, device: null } });
+    const first = await createOrganizationOnce(from('2001:db8::1'), request);
+    expect(await createOrganizationOnce(from('2001:db8::2'), request)).toEqual(first);
+    for (const stranger of ['2001:db8:0:1::1', '192.0.2.1']) {
+      await expect(createOrganizationOnce(from(stranger), request)).rejects.toMatchObject({
+        code: 'organization_name_taken',
+      });
+      await createOrganizationOnce(from(stranger), {
+        ...request,
+        organization_name: `Of ${stranger.replaceAll(':', ' ')}`,
+      });
+    }
+    expect(await organizations()).toHaveLength(3);
+  });
+
+  test('gives its first answer to a repeat with another password, and keeps the first password', async () => {
+    const first = await createOrganizationOnce(context, request);
+    expect(await createOrganizationOnce(context, { ...request, password: 'another battery staple' })).toEqual(first);
+    const admin = await context.master.admins.findOne({ _id: first.admin_id });
+    expect(admin?.password_hash).toBe(`plain:${request.password}`);
+  });
+
   test('may use its key again after a refusal, and after a day', async () => {
     await createOrganizationOnce(context, request);
     const taken = { ...request, idempotency_key: 'another key' };

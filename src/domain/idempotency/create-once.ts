@@ -7,6 +7,7 @@ import { DomainError } from '../errors.ts';
 import type { CreateOrganizationInput, CreateOrganizationResult } from '../organization/create.ts';
 import { createOrganization } from '../organization/create.ts';
 import { resumeExpired } from '../organization/journal.ts';
+import { subscriberOf } from '../rate-limit/address.ts';
 import { insertUnlessThere, retryOnUnknownOutcome } from '../retry.ts';
 import type { IdempotencyDocument, KeptAnswer } from './schema.ts';
 
@@ -16,8 +17,9 @@ const KEPT_MS = 24 * 60 * 60 * 1000;
 type Answered = IdempotencyDocument & { readonly answer: KeptAnswer };
 
 /**
- * Creates an organization once for a key, also when it is asked to several times. Refusals are not kept: after one, the
- * key may be used again.
+ * Creates an organization once for a key of one caller, also when it is asked to several times. Refusals are not kept:
+ * after one, the key may be used again. Nothing of the password is kept, so a repeat with another password gets the
+ * first answer, which tells no secret; the password of the first request is the admin's.
  * @throws {DomainError} as createOrganization; idempotency_key_reused, idempotency_key_in_use
  */
 export async function createOrganizationOnce(
@@ -26,8 +28,12 @@ export async function createOrganizationOnce(
 ): Promise<CreateOrganizationResult> {
   const { idempotency } = context.master;
   const { email } = input;
-  const fingerprint = context.keyedHash(JSON.stringify([input.organization_name, email, input.password]));
-  const known = await begin(context, context.keyedHash(`idempotency ${idempotency_key}`), fingerprint);
+  const { address } = context.request;
+  // A key is its caller's own: a stranger who knows it neither blocks it nor gets its answer.
+  const owner = address === null ? null : subscriberOf(address);
+  const _id = context.keyedHash(`idempotency ${JSON.stringify([owner, idempotency_key])}`);
+  const fingerprint = context.keyedHash(`idempotency of ${JSON.stringify([input.organization_name, email])}`);
+  const known = await begin(context, _id, fingerprint);
   if (isAnswered(known)) return resultOf(known, email);
   const { organization_id, admin_id } = known;
   const own = { _id: known._id, organization_id };

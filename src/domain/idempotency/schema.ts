@@ -7,9 +7,11 @@ export type KeptAnswer = {
   readonly created_at: Date;
 };
 
-/** A used key, by its keyed hash: neither the key nor the request can be read here. */
+/** A used key: neither the key nor the request can be read here. */
 export type IdempotencyDocument = {
+  /** A keyed hash of the caller's address and the key. */
   readonly _id: string;
+  /** A keyed hash of the request without its password: a fast hash of a password could be guessed from. */
   readonly fingerprint: string;
   /** The ids of the request's organization and admin, whether they were created or not. */
   readonly organization_id: string;

@@ -21,11 +21,18 @@ export function idempotencySuite({ caller }: TestEnv): void {
     test.each([
       ['name', () => ({ organization_name: newName() })],
       ['email', () => ({ email: newEmail() })],
-      ['password', () => ({ password: caller().newPassword() })],
     ])('with another %s is refused', async (_, changed) => {
       const body = newBody();
       expect((await create(body.email, body)).status).toBe(200);
       expectProblem(await create(body.email, { ...body, ...changed() }), 422, 'idempotency_key_reused');
+    });
+
+    test('with another password gives the first answer, and the first password stays', async () => {
+      const body = newBody();
+      const first = await create(body.email, body);
+      const again = await create(body.email, { ...body, password: caller().newPassword() });
+      expect([again.status, again.json]).toEqual([200, first.json]);
+      expect((await caller().login(body)).status).toBe(200);
     });
 
     test('of a refused request is good for another try', async () => {
