@@ -310,7 +310,7 @@ describe('what the log says', () => {
     }
   });
 
-  test('a refresh token that is used again, once; a sign-out, once', async () => {
+  test('a refresh token that is used again, once, by a sign-out too; a sign-out, once', async () => {
     const { context, owner, executor } = await newTenant({});
     const { refresh_token: spent } = await logIn(context, credentials(owner));
     await refreshSession(context, { refresh_token: spent });
@@ -323,8 +323,11 @@ describe('what the log says', () => {
     await Promise.all(
       Array.from({ length: 10 }, (_, seed) => logOut(serving(shuffled(executor, seed)), { refresh_token })),
     );
+    const { refresh_token: used } = await logIn(context, credentials(owner));
+    await refreshSession(context, { refresh_token: used });
+    await logOut(context, { refresh_token: used });
     const actions = (await entriesOf(context, owner.organization._id)).map(({ action }) => action);
-    expect(actions.filter((action) => action === 'session.refresh_reused')).toHaveLength(1);
+    expect(actions.filter((action) => action === 'session.refresh_reused')).toHaveLength(2);
     expect(actions.filter((action) => action === 'session.signed_out')).toHaveLength(1);
   });
 

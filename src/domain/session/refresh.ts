@@ -45,7 +45,7 @@ export async function refreshSession(context: Context, input: { readonly refresh
 }
 
 /** Ends a session of which a used refresh token was presented. */
-async function endReused(
+export async function endReused(
   context: Context,
   organization: OrganizationDocument,
   { _id, family_hash }: SessionDocument,

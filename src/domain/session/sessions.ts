@@ -5,6 +5,7 @@ import type { Context, Needs } from '../context.ts';
 import type { Page, PageInput } from '../page.ts';
 import { findPage } from '../page.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
+import { endReused } from './refresh.ts';
 import { hashesOf, parseRefreshToken } from './refresh-token.ts';
 import type { Principal, SessionDocument } from './schema.ts';
 import { currentEpoch, idleSince } from './tokens.ts';
@@ -68,17 +69,21 @@ export async function endSession(
   await retryOnUnknownOutcome(context, () => context.master.sessions.deleteOne(own));
 }
 
-/** Ends the session of a refresh token. Does nothing for a token that is not known: its session has ended already. */
+/**
+ * Ends the session of a refresh token. Does nothing for a token that is not known: its session has ended already. A used
+ * token ends it too, and the log says that it was one: who has it need not be the admin.
+ */
 export async function logOut(context: Context, input: { readonly refresh_token: string }): Promise<void> {
   const { sessions, organizations } = context.master;
   const token = parseRefreshToken(input.refresh_token);
   if (token === undefined) return;
-  const { family_hash } = await hashesOf(token);
+  const { family_hash, secret_hash } = await hashesOf(token);
   const own = { _id: token.sessionId, family_hash };
   const session = await sessions.findOne(own);
   if (session === undefined) return;
   const organization = await organizations.findOne({ _id: session.organization_id });
   if (organization !== undefined) {
+    if (session.secret_hash !== secret_hash) return endReused(context, organization, session);
     const event_id = `${session._id}:${family_hash}:signed_out`;
     const event = { event_id, action: 'session.signed_out', actor: session.admin_id, target: session._id } as const;
     await recordEvent(context, organization, event);
