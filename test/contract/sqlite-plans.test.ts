@@ -122,6 +122,19 @@ describe('the query plans of the SQLite store', () => {
     });
   }
 
+  const withNul = <T>(value: T): T => {
+    if (typeof value === 'string') return `${value}\0` as T;
+    if (typeof value !== 'object' || value === null || value instanceof Date) return value;
+    if (Array.isArray(value)) return value.map(withNul) as T;
+    return Object.fromEntries(Object.entries(value).map(([field, inner]) => [field, withNul(inner)])) as T;
+  };
+  test('are the same where a text of the filter holds a NUL', async () => {
+    for (const [collection, , filter, sort] of QUERIES) {
+      const plan = await indexesOf(collection, filter, sort);
+      expect(await indexesOf(collection, withNul(filter), sort), JSON.stringify(filter)).toEqual(plan);
+    }
+  });
+
   const sampleOf = (field: string): Value => (field.endsWith('_at') ? NOW : 'a value');
   for (const [collection, indexes] of Object.entries(MASTER_COLLECTIONS)) {
     for (const { name, key } of indexes as readonly Index[]) {

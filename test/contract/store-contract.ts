@@ -116,6 +116,20 @@ export function storeContract(
         }
       });
 
+      it('are found by texts that hold a NUL', async () => {
+        const texts = ['\0', 'a', 'a\0', 'a\0b', 'a\0c', 'ab'];
+        const documents = texts.map((text) => ({ _id: text, indexed: text, other: text }));
+        const collection = await collectionWith(documents, [{ name: 'indexed', key: { indexed: 1 } }]);
+        for (const field of ['_id', 'indexed', 'other']) {
+          for (const text of texts) {
+            expect(ids(await collection.find({ [field]: text }))).toEqual([text]);
+            expect(ids(await collection.find({ [field]: { $in: [text, 'x\0'] } }))).toEqual([text]);
+            const greater = texts.slice(texts.indexOf(text) + 1);
+            expect(ids(await collection.find({ [field]: { $gt: text } }, { sort: { _id: 1 } }))).toEqual(greater);
+          }
+        }
+      });
+
       it('may not have fields that are named like operators or prototypes, or hold what not every store keeps', async () => {
         const collection = await collectionWith([]);
         const hostile: unknown[] = [

@@ -107,13 +107,13 @@ function termOf({ path, operator, operand }: Comparison): Term | undefined {
   };
 }
 
-/** The operand as SQLite holds it, or undefined where its text or number may not compare as ours do. */
+/** The operand as SQLite holds it, or undefined where its number may not compare as ours do. */
 function bound(operand: Scalar): Bound | undefined {
   if (operand === null) return '';
   if (typeof operand === 'boolean') return operand ? 1 : 0;
   if (operand instanceof Date) return operand.getTime();
   if (typeof operand === 'number') return Number.isSafeInteger(operand) ? operand : undefined;
-  return operand.includes('\0') ? undefined : operand;
+  return operand;
 }
 
 /**
