@@ -45,12 +45,15 @@ type Bench = {
 };
 
 function open(path: string): Services {
-  return createServices(parseConfig({ LIMIT_CREATE: 'off', LIMIT_LOGIN_ADDRESS: 'off', LIMIT_LOGIN_ACCOUNT: 'off' }), {
-    executor: createSqliteExecutor(openSqliteFile(path)),
-    hasher: plainHasher,
-    jwtSecret: 'a secret of at least thirty-two bytes for the bench',
-    log: () => {},
-  });
+  return createServices(
+    parseConfig({ LIMIT_CREATE: 'off', LIMIT_RENAME: 'off', LIMIT_LOGIN_ADDRESS: 'off', LIMIT_LOGIN_ACCOUNT: 'off' }),
+    {
+      executor: createSqliteExecutor(openSqliteFile(path)),
+      hasher: plainHasher,
+      jwtSecret: 'a secret of at least thirty-two bytes for the bench',
+      log: () => {},
+    },
+  );
 }
 
 const create = (bench: Bench) => {

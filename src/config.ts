@@ -41,6 +41,12 @@ const secretList = list.refine(
   `must have at least ${MIN_SECRET_BYTES} bytes in each of its secrets (comma-separated, the current one first). ${howToMake('HS256')}`,
 );
 
+/** Sent in a header. A comma separates; no key is taken for a file's name, or the other way round. */
+const signUpKeys = list.refine(
+  (keys) => keys.every((key) => /^[\x21-\x7e]{16,256}$/.test(key) && !isReference(key)),
+  'must be keys of 16 to 256 visible ASCII characters each, comma-separated. Make one with: openssl rand -hex 16',
+);
+
 /** `count/seconds`, or `off` for null. */
 const limit = text.transform((value, context) => {
   if (value === 'off') return null;
@@ -154,7 +160,11 @@ const schema = z.object({
     'JWT_SECRET',
     'the secret that seals the audit log; to change it: the new one and the old one, separated by a comma',
   ),
-  LIMIT_LOGIN_ADDRESS: variable(limit, '100/60', 'sign-ins of one address: count/seconds, or off, as the next four'),
+  LIMIT_LOGIN_ADDRESS: variable(
+    limit,
+    '100/60',
+    'sign-ins of one address: count/seconds, or off, as all LIMIT_ variables',
+  ),
   LIMIT_LOGIN_ACCOUNT: variable(
     limit,
     '10/60',
@@ -162,7 +172,36 @@ const schema = z.object({
   ),
   LIMIT_CREATE: variable(limit, '100/600', 'organizations that one address creates'),
   LIMIT_MAIL: variable(limit, '20/600', 'mails that one address asks for'),
+  LIMIT_MAIL_RECIPIENT: variable(
+    limit,
+    '5/3600',
+    'mails to one email address that strangers cause, and as many that its own account does',
+  ),
   LIMIT_REFRESH: variable(limit, '600/60', 'refreshes of one address'),
+  LIMIT_CHANGE: variable(limit, '60/3600', 'changes by one admin, and as many from one address'),
+  LIMIT_RENAME: variable(limit, '10/3600', 'renames of one organization'),
+  LIMIT_INSPECT: variable(limit, '120/60', 'checks of an erasure or of the audit log that one address asks for'),
+  SIGNUP: variable(
+    z.enum(['open', 'closed', 'key'], 'must be open, closed or key'),
+    'open',
+    'who may create organizations: open: anyone; closed: nobody; key: the holder of one of SIGNUP_KEYS',
+  ),
+  SIGNUP_KEYS: optional(
+    signUpKeys,
+    'none',
+    'with SIGNUP=key: the keys that you hand out, of 16 characters or more (openssl rand -hex 16), comma-separated',
+  ),
+  CAPTCHA_VERIFY_URL: optional(
+    url('https:', 'http:'),
+    'no CAPTCHA',
+    'creating an organization needs a solved CAPTCHA: its verifier, in the form of Turnstile’s siteverify',
+  ),
+  CAPTCHA_SECRET: optional(text, 'none', 'the secret key for that verifier'),
+  ORG_LOOKUP: variable(
+    z.enum(['public', 'members'], 'must be public or members'),
+    'public',
+    'who may call GET /org/get: public: anyone, for every name; members: an admin, for the own organization',
+  ),
   NAME_LEASE_DAYS: variable(
     integer(0, 3650),
     '0',
@@ -249,10 +288,16 @@ export function parseConfig(environment: Environment): Config {
   return parsed.data;
 }
 
+/** Whether others could read what is sent to this address: no TLS, and not this machine. */
+function isUnprotected(address = ''): boolean {
+  const { protocol, hostname = '' } = URL.parse(address) ?? {};
+  return protocol === 'http:' && !['127.0.0.1', 'localhost', '[::1]'].includes(hostname);
+}
+
 /** What is wrong with variables together. */
 function problemsTogether(given: Given, algorithm: KeyAlgorithm): string[] {
   const { MONGO_URI, JWT_SECRET, JWT_KEYS, SMTP_URL, MAIL_API_URL, MAIL_API_TOKEN, MAIL_FROM } = given;
-  const api = URL.parse(MAIL_API_URL ?? '');
+  const { SIGNUP, SIGNUP_KEYS, CAPTCHA_VERIFY_URL, CAPTCHA_SECRET } = given;
   const rules: readonly [broken: unknown, problem: string][] = [
     [!JWT_SECRET && MONGO_URI && !JWT_KEYS, `JWT_SECRET is missing, and MONGO_URI is set. ${howToMake(algorithm)}`],
     [
@@ -273,8 +318,28 @@ function problemsTogether(given: Given, algorithm: KeyAlgorithm): string[] {
       'MAIL_API_TOKEN is missing, and MAIL_API_URL is set. Set it to the key from your provider.',
     ],
     [
-      api?.protocol === 'http:' && !['127.0.0.1', 'localhost'].includes(api.hostname),
+      isUnprotected(MAIL_API_URL),
       'MAIL_API_URL starts with http://, which would show MAIL_API_TOKEN to others. Use https://.',
+    ],
+    [
+      SIGNUP === 'key' && !SIGNUP_KEYS,
+      'SIGNUP_KEYS is missing, and SIGNUP is key. Set it to a key (openssl rand -hex 16).',
+    ],
+    [
+      SIGNUP_KEYS && (SIGNUP ?? 'open') === 'open',
+      'SIGNUP_KEYS is set, and SIGNUP is open. Set SIGNUP to key, or leave SIGNUP_KEYS out.',
+    ],
+    [
+      CAPTCHA_VERIFY_URL && !CAPTCHA_SECRET,
+      'CAPTCHA_SECRET is missing, and CAPTCHA_VERIFY_URL is set. Set it to the secret key from your provider.',
+    ],
+    [
+      CAPTCHA_SECRET && !CAPTCHA_VERIFY_URL,
+      'CAPTCHA_VERIFY_URL is missing, and CAPTCHA_SECRET is set. Turnstile’s is https://challenges.cloudflare.com/turnstile/v0/siteverify.',
+    ],
+    [
+      isUnprotected(CAPTCHA_VERIFY_URL),
+      'CAPTCHA_VERIFY_URL starts with http://, which would show CAPTCHA_SECRET to others. Use https://.',
     ],
   ];
   return rules.flatMap(([broken, problem]) => (broken ? [problem] : []));

@@ -7,6 +7,7 @@ import { resumeOperation } from './domain/operations.ts';
 import type { Mailer } from './domain/outbox/schema.ts';
 import { reconcile } from './domain/reconcile.ts';
 import { createAccessTokens } from './platform/access-token.ts';
+import { createCaptcha } from './platform/captcha.ts';
 import type { Hasher } from './platform/hashing/hasher.ts';
 import { costOf } from './platform/hashing/hasher.ts';
 import type { KeyRings } from './platform/key-rings.ts';
@@ -77,6 +78,7 @@ export function createServices(config: Config, platform: Platform) {
       hash: (password) => platform.hasher.hash(password),
       verify: (password, hash = '') => platform.hasher.verify(password, hash),
       admit: platform.hasher.admit ?? ((signIn) => signIn()),
+      share: platform.hasher.share ?? ((work) => work()),
       isOutdated: (hash) => (costOf(hash) ?? config.BCRYPT_COST) < config.BCRYPT_COST,
     },
     tokens: createAccessTokens({
@@ -88,6 +90,10 @@ export function createServices(config: Config, platform: Platform) {
       newId,
     }),
     mailer: platform.mailer ?? createLogOnlyMailer(platform.log),
+    captcha:
+      config.CAPTCHA_VERIFY_URL === undefined
+        ? null
+        : createCaptcha({ url: config.CAPTCHA_VERIFY_URL, secret: config.CAPTCHA_SECRET ?? '', log: platform.log }),
     runInBackground: (work) => background(() => work(context)),
     resume: resumeOperation,
     clock,
@@ -104,6 +110,9 @@ export function createServices(config: Config, platform: Platform) {
       retentionMs: config.DELETE_RETENTION_DAYS * DAY_MS,
       publicUrl: config.PUBLIC_URL,
       requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL,
+      signUp: config.SIGNUP,
+      signUpKeys: config.SIGNUP_KEYS ?? [],
+      orgLookup: config.ORG_LOOKUP,
       freshSignInSeconds: 15 * MINUTE_SECONDS,
       sessionSeconds: { absolute: config.SESSION_DAYS * DAY_SECONDS, idle: config.SESSION_IDLE_DAYS * DAY_SECONDS },
       limits: {
@@ -111,7 +120,11 @@ export function createServices(config: Config, platform: Platform) {
         loginAccount: config.LIMIT_LOGIN_ACCOUNT,
         create: config.LIMIT_CREATE,
         mail: config.LIMIT_MAIL,
+        mailRecipient: config.LIMIT_MAIL_RECIPIENT,
         refresh: config.LIMIT_REFRESH,
+        change: config.LIMIT_CHANGE,
+        rename: config.LIMIT_RENAME,
+        inspect: config.LIMIT_INSPECT,
       },
     },
   };

@@ -14,8 +14,23 @@ export type Passwords = {
   verify(password: string, hash: string | undefined): Promise<boolean>;
   /** Runs a whole sign-in. @throws {DomainError} busy, before any of the work, where too many are under way */
   admit<T>(signIn: () => Promise<T>): Promise<T>;
+  /**
+   * Runs the hashing of a caller who is signed in already, within a part of what is hashed at once: the rest is there
+   * for others' sign-ins. @throws {DomainError} busy
+   */
+  share<T>(hashing: () => Promise<T>): Promise<T>;
   /** Whether a hash was made at a lower cost than is configured now. */
   isOutdated(hash: string): boolean;
+};
+
+/** Whether a person solved a CAPTCHA. */
+export type Captcha = {
+  /**
+   * Whether the token is good: it came of a solved CAPTCHA, not long ago, and was not shown before.
+   * @param address who solved it
+   * @throws {DomainError} unavailable when it cannot be known
+   */
+  verify(token: string, address: string | null): Promise<boolean>;
 };
 
 /** One line of the log: an event and its particulars. Never a secret, a name that a caller typed, or a document. */
@@ -46,6 +61,11 @@ export type Settings = {
   readonly publicUrl: string | undefined;
   /** Whether an admin has to verify the email before changing anything but the own account. */
   readonly requireVerifiedEmail: boolean;
+  /** Who may create organizations: anyone, nobody, or the holder of one of the keys. */
+  readonly signUp: 'open' | 'closed' | 'key';
+  readonly signUpKeys: readonly string[];
+  /** Who may look an organization up by its name: anyone, or its own admins. */
+  readonly orgLookup: 'public' | 'members';
   /** How long a session lasts at most, and unused, in seconds. */
   readonly sessionSeconds: { readonly absolute: number; readonly idle: number };
   /** How often what may be done; null: as often as one likes. See rate-limit/. */
@@ -63,6 +83,8 @@ export type Context = {
   readonly passwords: Passwords;
   readonly tokens: AccessTokens;
   readonly mailer: Mailer;
+  /** Must be solved to create an organization; null: there is none. */
+  readonly captcha: Captcha | null;
   readonly clock: () => Date;
   /** A hash that only this service can make: for what must be recognized, and not read. */
   readonly keyedHash: (text: string) => string;

@@ -7,6 +7,7 @@ import { authorize } from '../domain/authorization.ts';
 import type { Context } from '../domain/context.ts';
 import { DomainError } from '../domain/errors.ts';
 import { limitByAddress } from '../domain/rate-limit/by-address.ts';
+import { limitChanges } from '../domain/rate-limit/changes.ts';
 import type { LimitedAction } from '../domain/rate-limit/schema.ts';
 import type { Action } from '../domain/roles.ts';
 import { authenticate } from '../domain/session/authenticate.ts';
@@ -19,6 +20,9 @@ import { problemSchema, STATUS_DESCRIPTIONS } from './problem.ts';
 
 /** Faults of the input that one answer names at most. */
 const MAX_ISSUES = 20;
+
+/** The longest path of a fault, in UTF-16 units: a caller's field may have a name of many KB. */
+const MAX_PATH = 100;
 
 /** No input of this kind. */
 type None = z.ZodObject<Record<never, never>>;
@@ -43,6 +47,10 @@ type Route<
   readonly action?: Required;
   /** What the caller's address may do only a limited number of times. */
   readonly limit?: LimitedAction;
+  /** Refuses a request after its budgets, and before its fields are looked at. */
+  readonly gate?: (context: Context, c: HonoContext<Env>) => void;
+  /** It only takes away, or only ends sessions: it is no change that is limited. A dry run is, as it reads much. */
+  readonly takesAway?: true;
   readonly query?: Query;
   /** By their names in lower case. */
   readonly headers?: Headers;
@@ -68,7 +76,7 @@ type Route<
 
 /**
  * A group of routes as an app of its own, and the function that adds a route to it. A request is checked in this order:
- * the body's size, authentication and authorization, the body's form, the address's budget, the schemas. The answer
+ * the body's size, authentication and authorization, the body's form, the budgets, the gate, the schemas. The answer
  * holds the fields of its schema and no other.
  */
 export function routeGroup(tag: string) {
@@ -88,7 +96,9 @@ export function routeGroup(tag: string) {
     definition: Route<Query, Headers, Body, Answer, Required>,
   ): void => {
     const [method = '', path = ''] = place.split(' ');
-    const { summary, description, action, limit, query, headers, body, answer, verb } = definition;
+    const { summary, description, action, limit, gate, takesAway = false } = definition;
+    const { query, headers, body, answer, verb } = definition;
+    const isChange = action !== undefined && method !== 'GET';
     const status = answer.status ?? (answer.schema === undefined ? 204 : 200);
     const config: RouteConfig = {
       method: method.toLowerCase() as RouteConfig['method'],
@@ -101,7 +111,8 @@ export function routeGroup(tag: string) {
         ...(body ? [boundedBody] : []),
         ...(action ? [authorized(action)] : []),
         ...(body ? [jsonBody] : []),
-        ...(limit ? [limited(limit)] : []),
+        ...(limit || isChange ? [limited(limit, { isChange, takesAway })] : []),
+        ...(gate ? [gated(gate)] : []),
       ],
       request: {
         ...(query && { query }),
@@ -119,7 +130,7 @@ export function routeGroup(tag: string) {
           ...(body ? ([400, 413, 415, 422] as const) : []),
           ...(query ? ([422] as const) : []),
           ...(action ? ([401, 403] as const) : []),
-          ...(limit ? ([429] as const) : []),
+          ...(limit || isChange ? ([429] as const) : []),
           ...(definition.refusals ?? []),
           500,
           503,
@@ -155,9 +166,21 @@ const authorized = (action: Action) =>
     await next();
   });
 
-const limited = (action: LimitedAction) =>
+/** One round of all the budgets that a request draws on before its verb. */
+const limited = (
+  action: LimitedAction | undefined,
+  { isChange, takesAway }: { readonly isChange: boolean; readonly takesAway: boolean },
+) =>
   createMiddleware<Env>(async (c, next) => {
-    await limitByAddress(c.get('context'), action);
+    const context = c.get('context');
+    const admin = isChange && !(takesAway && c.req.query('dry_run') !== 'true') && c.get('principal')?.admin;
+    await Promise.all([action && limitByAddress(context, action), admin && limitChanges(context, admin)]);
+    await next();
+  });
+
+const gated = (gate: (context: Context, c: HonoContext<Env>) => void) =>
+  createMiddleware<Env>(async (c, next) => {
+    gate(c.get('context'), c);
     await next();
   });
 
@@ -166,10 +189,11 @@ const invalidInput = (issues: readonly z.core.$ZodIssue[]): DomainError =>
     issues: issues
       .flatMap((issue) =>
         issue.code === 'unrecognized_keys'
-          ? issue.keys.map((key) => ({ path: [...issue.path, key].join('.'), message: 'This field is not known.' }))
-          : [{ path: issue.path.map(String).join('.'), message: issue.message }],
+          ? issue.keys.map((key) => ({ path: [...issue.path, key], message: 'This field is not known.' }))
+          : [issue],
       )
-      .slice(0, MAX_ISSUES),
+      .slice(0, MAX_ISSUES)
+      .map(({ path, message }) => ({ path: path.map(String).join('.').slice(0, MAX_PATH).toWellFormed(), message })),
   });
 
 /** Refusals, for /openapi.json. */

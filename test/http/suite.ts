@@ -6,6 +6,7 @@ import type { Mailbox } from '../support/mailbox.ts';
 import { directoryMailbox, startMailProvider } from '../support/mailbox.ts';
 import type { RunningService, Runtime, StoreChoice } from '../support/service.ts';
 import { startService } from '../support/service.ts';
+import { accessTokenAloneSuite } from './suite/access-token-alone.ts';
 import { createAnswerCheck } from './suite/answer-checks.ts';
 import { auditSuite } from './suite/audit.ts';
 import { auditedRoutesSuite } from './suite/audited-routes.ts';
@@ -63,6 +64,7 @@ export function httpSuite(runtime: Runtime, storeName: string, store: StoreChoic
     idempotencySuite(testEnv);
     signInSuite(testEnv);
     tokenSuite(testEnv);
+    accessTokenAloneSuite(testEnv);
     sessionSuite(testEnv);
     bearerTokenSuite(testEnv);
     permissionSuite(testEnv);

@@ -12,13 +12,16 @@ import { StoreError } from '../../src/store/port.ts';
 
 const LEASE_MS = '100';
 
+/** Tests change things often: the budgets for that are on where a test asks for them. */
+const NO_LIMITS = { LIMIT_CHANGE: 'off', LIMIT_RENAME: 'off', LIMIT_INSPECT: 'off' };
+
 /** The service's parts without HTTP, over a store that tests share, hashing at once. */
 export function createInstance(
   executor: Executor,
   env: Readonly<Record<string, string>> = {},
   platform: Partial<Platform> = {},
 ): Services {
-  const config = parseConfig({ MASTER_DB: 'test', LEASE_MS, ...env });
+  const config = parseConfig({ MASTER_DB: 'test', LEASE_MS, ...NO_LIMITS, ...env });
   return createServices(config, {
     executor,
     hasher: {

@@ -43,13 +43,20 @@ export type RunningService = {
 const BIN = join(REPOSITORY, 'node_modules/.bin');
 const START_MS = 90_000;
 
+/** The mails that one email address gets in an hour: few enough for a test to reach it. */
+export const MAIL_RECIPIENT = 20;
+
 /** All tests call from one address, many at once: the limits are on, and far away. */
 const AMPLE_LIMITS = {
   LIMIT_LOGIN_ADDRESS: '1000000/60',
   LIMIT_LOGIN_ACCOUNT: '100000/60',
   LIMIT_CREATE: '1000000/60',
   LIMIT_MAIL: '1000000/60',
+  LIMIT_MAIL_RECIPIENT: `${MAIL_RECIPIENT}/3600`,
   LIMIT_REFRESH: '1000000/60',
+  LIMIT_CHANGE: '1000000/60',
+  LIMIT_RENAME: '1000000/60',
+  LIMIT_INSPECT: '1000000/60',
 };
 
 /** Starts the service on a free port and resolves when it is ready, or live. It sees no variable but those given here. */

@@ -148,6 +148,7 @@ function createWorld(
     JWT_EXP_MINUTES: '1440',
     SESSION_IDLE_DAYS: '366',
     SESSION_DAYS: '366',
+    LIMIT_RENAME: 'off',
     ...env,
   });
   // A server may remove what has expired by its own clock.

@@ -6,14 +6,16 @@ import { checkNewPassword } from '../../src/domain/admin/password-policy.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { DomainError } from '../../src/domain/errors.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
+import { updateOrganization } from '../../src/domain/organization/update.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
 import type { Hasher } from '../../src/platform/hashing/hasher.ts';
-import { createHasher, HasherBusyError, queue, slots } from '../../src/platform/hashing/hasher.ts';
+import { createHasher, HasherBusyError, queue, queues, slots } from '../../src/platform/hashing/hasher.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createServices } from '../../src/services.ts';
 import type { Executor } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import { until } from '../support/deadline.ts';
+import { createInstance, ownerOf } from '../support/instance.ts';
 
 const PASSWORD = 'TestPass123';
 const hashAt = (cost: number) => `$2b$${String(cost).padStart(2, '0')}$${'x'.repeat(53)}`;
@@ -261,6 +263,54 @@ describe('sign-ins at once', () => {
       code: 'organization_required',
     });
     expect(verified).toBe(2);
+    await executor.close();
+  });
+});
+
+describe('one who is signed in and hashes as fast as possible', () => {
+  test.each([
+    ['on Node and Bun', queues(4), 2],
+    ['on Workers', { bound: slots(2, 60_000), share: slots(1, 60_000) }, 1],
+  ])('takes half of the slots, and others sign in: %s', async (_, { bound, share }, half) => {
+    const executor = createSqliteExecutor(openSqliteFile(':memory:'));
+    /** What is being compared, in the order in which it began. */
+    const held: ((matches: boolean) => void)[] = [];
+    const bcrypt = {
+      hash: async () => hashAt(10),
+      compare: () => new Promise<boolean>((resolve) => held.push(resolve)),
+    };
+    const hasher = { ...createHasher(bcrypt, { cost: 10, bound }), share };
+    const env = { LIMIT_LOGIN_ACCOUNT: 'off' };
+    const { context, prepare } = createInstance(executor, env, { hasher });
+    await prepare();
+    const principal = await ownerOf(context, 'Greedy');
+    const other = { organization_name: 'Other', email: 'other@example.com', password: PASSWORD };
+    await createOrganization(context, other);
+
+    let answered = 0;
+    const changes = Array.from({ length: 100 }, async () => {
+      const input = { principal, new_organization_name: 'Greedier', current_password: PASSWORD };
+      const [change] = await Promise.allSettled([updateOrganization(context, input)]);
+      answered++;
+      return change;
+    });
+    const waiting = half === 1 ? 0 : 32;
+    await until('the refusals', () => (answered === 100 - half - waiting ? true : undefined));
+    expect(held).toHaveLength(half);
+    const signIn = logIn(context, { email: other.email, password: PASSWORD });
+    const finish = await until('the sign-in to hash', () => held[half]);
+    expect(held).toHaveLength(half + 1);
+    finish(true);
+    expect((await signIn).organization).toBe('Other');
+
+    await until('the changes', () => {
+      for (const end of held.splice(0)) end(false);
+      return answered === 100 ? true : undefined;
+    });
+    const refusals = (await Promise.all(changes)).filter((change) => change?.status === 'rejected');
+    expect(refusals.filter(({ reason }) => reason instanceof HasherBusyError).length).toBeGreaterThanOrEqual(
+      100 - half - waiting,
+    );
     await executor.close();
   });
 });

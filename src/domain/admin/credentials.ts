@@ -109,7 +109,8 @@ export async function isCurrentPassword(
   const limit = context.settings.limits.loginAccount;
   const budget: Budget = { name: 'current-password', owner: admin._id, limit };
   await requireBudget(context, budget);
-  const fits = await context.passwords.verify(password, admin.password_hash);
+  const { passwords } = context;
+  const fits = await passwords.share(() => passwords.verify(password, admin.password_hash));
   const failure = { wanted: admin._id, accounts: [{ organization, admin }], action: 'session.sign_in_failed' } as const;
   await (fits ? reset(context, budget) : countSignInFailure(context, failure));
   return fits;

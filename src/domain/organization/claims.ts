@@ -69,6 +69,20 @@ export async function claimName(
   return false;
 }
 
+/**
+ * Whether another organization has the name, as far as can be seen. Only a claim decides: the holder may let the name go,
+ * and while an operation of its own is under way, nobody knows yet what will become of its names.
+ */
+export async function isNameTaken(
+  { master, clock }: Needs<'master' | 'clock'>,
+  { key, organizationId }: { readonly key: string; readonly organizationId: string },
+): Promise<boolean> {
+  const claim = await master.names.findOne({ _id: nameClaimId(key) });
+  if (claim === undefined || claim.organization_id === organizationId) return false;
+  const owner = await master.organizations.findOne({ _id: claim.organization_id });
+  return owner?.operation === null && isInForce(claim, owner, { claimant: organizationId, now: clock() });
+}
+
 /** As {@link isInForce}; where names are leased, also until a rename has leased the one that it leaves. */
 function holdsName(
   { clock, settings }: Needs<'clock' | 'settings'>,
@@ -110,12 +124,20 @@ export async function returnName(
   });
 }
 
-/** The organization that left this name by a rename not too long ago, as it is now. */
+/**
+ * The organization that left this name by a rename not too long ago, as it is now.
+ * @param own the only one that is looked for; left out: any
+ */
 export async function organizationThatLeft(
   { master, clock, settings }: Needs<'master' | 'clock' | 'settings'>,
   key: string,
+  own?: string,
 ): Promise<OrganizationDocument | undefined> {
   if (settings.nameLeaseMs === 0) return undefined;
-  const claim = await master.names.findOne({ _id: nameClaimId(key), due_at: { $gt: clock() } });
+  const claim = await master.names.findOne({
+    _id: nameClaimId(key),
+    due_at: { $gt: clock() },
+    ...(own !== undefined && { organization_id: own }),
+  });
   return claim && master.organizations.findOne({ _id: claim.organization_id, status: 'active' });
 }

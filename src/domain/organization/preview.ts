@@ -2,7 +2,7 @@ import { emailKey } from '../admin/schema.ts';
 import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { collectionClaimId } from '../tenant-data/schema.ts';
-import { isInForce, nameClaimId } from './claims.ts';
+import { isNameTaken } from './claims.ts';
 import type { DeleteOrganizationInput } from './delete.ts';
 import { requireOwnName, restorableUntil } from './delete.ts';
 import type { OrganizationName } from './name.ts';
@@ -60,7 +60,9 @@ export async function previewUpdate(context: Preview, input: UpdateOrganizationI
   const { organization } = input.principal;
   const to = checkUpdate(context, input);
   if (input.email !== undefined) await requireFreeEmail(context, input.principal.admin, input.email);
-  if (to !== undefined && to.key !== organization.key) await requireFreeName(context, organization._id, to.key);
+  if (to !== undefined && (await isNameTaken(context, { key: to.key, organizationId: organization._id }))) {
+    throw nameTaken();
+  }
   const moves = to !== undefined && to.slug !== organization.slug;
   return {
     dry_run: true,
@@ -89,13 +91,6 @@ async function freeCollection(
     master.collections.count({ _id: collectionClaimId(wanted) }),
   ]);
   return there.length + claims === 0 ? wanted.collection : null;
-}
-
-async function requireFreeName({ master, clock }: Preview, organizationId: string, key: string): Promise<void> {
-  const claim = await master.names.findOne({ _id: nameClaimId(key) });
-  if (claim === undefined || claim.organization_id === organizationId) return;
-  const owner = await master.organizations.findOne({ _id: claim.organization_id });
-  if (isInForce(claim, owner, { claimant: organizationId, now: clock() })) throw nameTaken();
 }
 
 async function requireFreeEmail(

@@ -9,12 +9,16 @@ import type { Context, Needs } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
 import { enqueueChangeMails } from '../outbox/account-mails.ts';
 import { cancelMails, sendInBackground } from '../outbox/outbox.ts';
+import { limitByAddress } from '../rate-limit/by-address.ts';
+import { limitRenames } from '../rate-limit/changes.ts';
 import { continueSession } from '../session/continue-session.ts';
 import type { Principal } from '../session/schema.ts';
 import type { AccessToken } from '../session/tokens.ts';
+import { isNameTaken } from './claims.ts';
 import { waitForOtherChanges } from './journal.ts';
 import type { OrganizationName } from './name.ts';
 import { organizationKey, parseOrganizationName } from './name.ts';
+import { nameTaken } from './refusals.ts';
 import { renameOrganization } from './rename.ts';
 import type { OrganizationDocument, OrganizationMetadata } from './schema.ts';
 import { organizationMetadata } from './schema.ts';
@@ -70,9 +74,10 @@ async function change(
   const { principal, password } = input;
   const { organization, admin, session, claims } = principal;
   const email = input.email === admin.email ? undefined : input.email;
-  const signedInAt = await requireFreshSignIn(context, input);
   const newName = name?.name === organization.name ? undefined : name;
   if (newName === undefined && email === undefined && password === undefined) return { organization };
+  await limitUpdate(context, organization, { newName, email });
+  const signedInAt = await requireFreshSignIn(context, input);
 
   const operationId = context.newId();
   const adminChange = await toAdminChange(context, { principal, operationId, email, password });
@@ -141,6 +146,23 @@ export function checkUpdate(context: Needs<'settings'>, input: UpdateOrganizatio
 }
 
 /**
+ * Bounds renames and mails, and looks whether the new name is taken: all of it before anything is hashed.
+ * @throws {DomainError} too_many_requests, organization_name_taken, busy
+ */
+async function limitUpdate(
+  context: Context,
+  organization: OrganizationDocument,
+  { newName, email }: { readonly newName: OrganizationName | undefined; readonly email: string | undefined },
+): Promise<void> {
+  const [isTaken] = await Promise.all([
+    newName && isNameTaken(context, { key: newName.key, organizationId: organization._id }),
+    newName && limitRenames(context, organization),
+    email === undefined ? undefined : limitByAddress(context, 'mail'),
+  ]);
+  if (isTaken) throw nameTaken();
+}
+
+/**
  * When the principal last gave the password: now, with a correct `current_password`.
  * @throws {DomainError} reauthentication_required when that is too long ago for what is asked
  */
@@ -176,12 +198,13 @@ async function toAdminChange(
 ): Promise<AdminChange | null> {
   const { principal, operationId, email, password } = input;
   const { admin, organization } = principal;
+  const { passwords } = context;
   if (email === undefined && password === undefined) return null;
   const set = {
     updated_at: context.clock(),
     ...(email !== undefined && { email, email_key: emailKey(email) }),
     ...(email !== undefined && emailKey(email) !== admin.email_key && { email_verified: false }),
-    ...(password !== undefined && { password_hash: await context.passwords.hash(password) }),
+    ...(password !== undefined && { password_hash: await passwords.share(() => passwords.hash(password)) }),
   };
   const actions = [
     ...(email !== undefined ? (['admin.email_changed'] as const) : []),

@@ -1,7 +1,7 @@
-import { subscriberOf } from './address.ts';
-import type { BudgetContext } from './budget.ts';
-import { requireBudget } from './budget.ts';
-import type { LimitedAction } from './schema.ts';
+import { NEIGHBOURHOOD, neighbourhoodOf, subscriberOf } from './address.ts';
+import type { Budget, BudgetContext } from './budget.ts';
+import { multiplied, requireBudget } from './budget.ts';
+import type { Limit, LimitedAction } from './schema.ts';
 
 /** The names that clients see in RateLimit headers. */
 const BUDGET_NAMES: Readonly<Record<LimitedAction, string>> = {
@@ -9,16 +9,37 @@ const BUDGET_NAMES: Readonly<Record<LimitedAction, string>> = {
   mail: 'mail',
   refresh: 'refresh',
   loginAddress: 'login-address',
+  change: 'change-address',
+  inspect: 'inspect',
 };
 
 /**
- * Consumes one attempt of the budget that the caller's address has for an action. The service's own work, which has no
- * address, is not counted.
+ * Consumes one attempt of the budget that the caller's address has for an action, and of its neighbourhood's. The
+ * service's own work, which has no address, is not counted.
  * @throws {DomainError} too_many_requests, busy
  */
 export async function limitByAddress(context: BudgetContext, action: LimitedAction): Promise<void> {
   const { address } = context.request;
   if (address === null) return;
-  const budget = { name: BUDGET_NAMES[action], owner: subscriberOf(address), limit: context.settings.limits[action] };
-  await requireBudget(context, budget);
+  const [name, limit] = [BUDGET_NAMES[action], context.settings.limits[action]];
+  await requireBudget(
+    context,
+    { name, owner: subscriberOf(address), limit },
+    ...neighbourhoodBudgets(address, { name, limit }),
+  );
+}
+
+/**
+ * The budget that all of an address's neighbourhood has together. None in IPv4.
+ * @param of.limit what one block has
+ * @param of.account whose account it is for; left out: it is for no account
+ */
+export function neighbourhoodBudgets(
+  address: string,
+  { name, limit, account = '' }: { readonly name: string; readonly limit: Limit | null; readonly account?: string },
+): Budget[] {
+  const neighbourhood = neighbourhoodOf(address);
+  if (neighbourhood === undefined) return [];
+  const owner = JSON.stringify([account, neighbourhood]);
+  return [{ name: `${name}-neighbourhood`, owner, limit: multiplied(limit, NEIGHBOURHOOD), silent: true }];
 }

@@ -29,6 +29,7 @@ export function accountRoutes() {
   });
   route('POST /password/reset', {
     summary: 'Choose a new password with the token from the mail; every earlier sign-in ends',
+    limit: 'change',
     body: z.strictObject({ token: oneTimeToken, password: newPassword }),
     answer: { description: 'The password is changed.' },
     refusals: [401, 409],
@@ -50,6 +51,7 @@ export function accountRoutes() {
   });
   route('POST /accept-invite', {
     summary: 'Become an admin with the token of an invitation; then sign in',
+    limit: 'change',
     body: z.strictObject({ token: oneTimeToken, password: newPassword }),
     answer: { description: 'An admin now.', schema: membership },
     refusals: [401, 409],

@@ -58,6 +58,7 @@ export function adminRoutes() {
   route('POST /logout-all', {
     summary: 'End all of one’s sessions, this one too',
     action: 'account.update',
+    takesAway: true,
     answer: { description: 'Ended; the tokens from before have ended with them.' },
     verb: logOutEverywhere,
   });
@@ -71,6 +72,7 @@ export function adminRoutes() {
   route('DELETE /sessions', {
     summary: 'End one of one’s sessions',
     action: 'account.update',
+    takesAway: true,
     query: z.strictObject({ session_id: z.uuid() }),
     answer: { description: 'Ended, or not there.' },
     verb: endSession,

@@ -60,6 +60,7 @@ export function auditRoutes() {
   route('GET /verify', {
     summary: 'Whether the log is as it was written: nothing altered, added, removed, reordered or cut off',
     action: 'audit.read',
+    limit: 'inspect',
     query: z.strictObject({ cursor: sequence.meta({ description: '`next_cursor` of the call before.' }) }),
     answer: { description: 'What was found in the next 500 entries.', schema: check },
     verb: verifyAudit,

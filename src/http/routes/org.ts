@@ -1,11 +1,14 @@
 import * as z from 'zod';
+import type { Settings } from '../../domain/context.ts';
 import { createOrganizationOnce } from '../../domain/idempotency/create-once.ts';
 import { createOrganization } from '../../domain/organization/create.ts';
+
 import { deleteOrganization } from '../../domain/organization/delete.ts';
 import { getErasure } from '../../domain/organization/erasure.ts';
 import { getOrganization } from '../../domain/organization/get.ts';
 import { previewDelete, previewUpdate } from '../../domain/organization/preview.ts';
 import { restoreOrganization } from '../../domain/organization/restore.ts';
+import { requireSignUp } from '../../domain/organization/sign-up.ts';
 import { updateOrganization } from '../../domain/organization/update.ts';
 import { matchesETag } from '../etag.ts';
 import { routeGroup } from '../route.ts';
@@ -20,7 +23,18 @@ const idempotencyKey = z
   .string()
   .regex(/^[\x21-\x7e]{1,255}$/, 'Use 1 to 255 visible ASCII characters.')
   .optional()
-  .meta({ description: 'The same key with the same body gives the first answer again, for 24 hours.' });
+  .meta({
+    description:
+      'The same key with the same organization_name and email gives the first answer again, for 24 hours, to the address that sent the first request (in IPv6 to its /64). The password is not compared: that of the first request is the admin’s. From another address, a repeat answers 409 organization_name_taken.',
+  });
+
+const captchaToken = z
+  .string()
+  .max(2048)
+  .optional()
+  .meta({ description: 'Where CAPTCHA_VERIFY_URL is set: the token of a solved CAPTCHA, good once.' });
+
+const signUpKey = z.string().optional().meta({ description: 'With SIGNUP=key: a key that the operator gave out.' });
 
 const created = z.object({
   organization_id: z.string(),
@@ -63,33 +77,50 @@ const remaining = z.object({
 
 const etag = z.object({ etag: z.string() });
 
-/** The organization's lifecycle: /org/create, /get, /update, /delete, /restore, /erasure. */
-export function orgRoutes() {
+/**
+ * The organization's lifecycle: /org/create, /get, /update, /delete, /restore, /erasure.
+ * @param settings.orgLookup whether /org/get asks for a token
+ */
+export function orgRoutes({ orgLookup }: Pick<Settings, 'orgLookup'>) {
+  const isPublic = orgLookup === 'public';
   const { app, route } = routeGroup('Organizations');
   route('POST /create', {
     summary: 'Create an organization, its collection and its first admin',
     limit: 'create',
-    headers: z.object({ 'idempotency-key': idempotencyKey }),
+    gate: (context, c) => requireSignUp(context, c.req.header('X-Signup-Key')),
+    headers: z.object({
+      'idempotency-key': idempotencyKey,
+      'x-signup-key': signUpKey,
+      'x-captcha-token': captchaToken,
+    }),
     body: z.strictObject({ organization_name: organizationName, email, password: newPassword }),
     answer: { description: 'Created.', schema: created },
-    refusals: [409],
-    verb: (context, { 'idempotency-key': idempotency_key, ...input }) =>
-      idempotency_key === undefined
-        ? createOrganization(context, input)
-        : createOrganizationOnce(context, { idempotency_key, ...input }),
+    refusals: [403, 409],
+    verb: (context, input) => {
+      const { 'idempotency-key': idempotency_key, 'x-captcha-token': captcha_token } = input;
+      const { organization_name, email, password } = input;
+      const asked = { organization_name, email, password, captcha_token };
+      return idempotency_key === undefined
+        ? createOrganization(context, asked)
+        : createOrganizationOnce(context, { idempotency_key, ...asked });
+    },
   });
   route('GET /get', {
-    summary: 'What anyone may see of an organization',
+    summary: isPublic ? 'What anyone may see of an organization' : 'What its admins may see of their organization',
+    ...(!isPublic && {
+      action: 'account.read' as const,
+      description: 'Any name but that of the own organization is answered like one that nobody has.',
+    }),
     query: z.strictObject({ organization_name: organizationName }),
     headers: z.object({ 'if-none-match': z.string().optional() }),
     answer: { description: 'The organization.', schema: metadata, headers: etag },
     responses: { 304: { description: 'As the caller has it already.', headers: etag } },
     refusals: [308, 404],
     verb: async (context, { 'if-none-match': known, ...input }, c) => {
-      const organization = await getOrganization(context, input);
+      const organization = await getOrganization(context, { ...input, member: c.get('principal') });
       const tag = `"${organization.organization_id}.${organization.version}"`;
       c.header('ETag', tag);
-      c.header('Cache-Control', 'no-cache');
+      c.header('Cache-Control', isPublic ? 'no-cache' : 'private, no-cache');
       return matchesETag(known, tag) ? c.body(null, 304) : organization;
     },
   });
@@ -118,6 +149,7 @@ export function orgRoutes() {
   route('DELETE /delete', {
     summary: 'Delete the organization, its collection and its admins',
     action: 'organization.delete',
+    takesAway: true,
     query: z.strictObject({ organization_name: organizationName, dry_run: dryRun }),
     answer: {
       description: 'Deleted; or, with dry_run=true, what would be.',
@@ -136,6 +168,7 @@ export function orgRoutes() {
   });
   route('GET /erasure', {
     summary: 'The receipt of an erasure, and what is found of the organization now',
+    limit: 'inspect',
     query: z.strictObject({ organization_id: z.uuid() }),
     answer: {
       description: 'Erased.',

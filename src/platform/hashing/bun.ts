@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { Hasher } from './hasher.ts';
-import { createHasher, queue, WAIT_MS, WAITING } from './hasher.ts';
+import { createHasher, queues } from './hasher.ts';
 
 /** What is used of Bun here; its own types would clash with Node's. */
 declare const Bun: {
@@ -11,11 +11,11 @@ declare const Bun: {
 };
 
 /** bcrypt on Bun's own threads: the event loop goes on. */
-export const createBunHasher = ({ cost }: { cost: number }): Hasher =>
-  createHasher(
-    {
-      hash: (password, rounds) => Bun.password.hash(password, { algorithm: 'bcrypt', cost: rounds }),
-      compare: (password, hash) => Bun.password.verify(password, hash, 'bcrypt'),
-    },
-    { cost, bound: queue(2 * availableParallelism(), WAITING, WAIT_MS) },
-  );
+export const createBunHasher = ({ cost }: { cost: number }): Hasher => {
+  const { bound, share } = queues(2 * availableParallelism());
+  const own = {
+    hash: (password: string, rounds: number) => Bun.password.hash(password, { algorithm: 'bcrypt', cost: rounds }),
+    compare: (password: string, hash: string) => Bun.password.verify(password, hash, 'bcrypt'),
+  };
+  return { ...createHasher(own, { cost, bound }), share };
+};

@@ -23,12 +23,18 @@ export interface Hasher {
    * @throws {HasherBusyError} over the bound of sign-ins at once, before any of the work
    */
   readonly admit?: Bound;
+  /**
+   * Runs the hashing of callers who are signed in: at most half of what the bound allows at once, and of what may wait,
+   * so that they never keep others from signing in. Left out: they have no bound of their own.
+   * @throws {HasherBusyError} over that half
+   */
+  readonly share?: Bound;
 }
 
 /** More passwords are hashed, or wait for it, than the bound allows. */
 export class HasherBusyError extends DomainError {
   constructor() {
-    super('busy', 'Too many sign-ins at once. Try again.');
+    super('busy', 'Too many passwords are being checked at once. Try again.');
   }
 }
 
@@ -42,8 +48,8 @@ type Bcrypt = {
 export type Bound = <T>(work: () => Promise<T>) => Promise<T>;
 
 /** On Node and Bun: how many passwords wait for their turn at most, and how long. */
-export const WAITING = 64;
-export const WAIT_MS = 1000;
+const WAITING = 64;
+const WAIT_MS = 1000;
 
 const MAX_BYTES = 72;
 const WELL_FORMED = /^\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/;
@@ -111,6 +117,12 @@ export function queue(concurrency: number, length: number, waitMs: number): Boun
     }
   };
 }
+
+/** The bounds of Node and Bun: for all, and for those who are signed in. What has passed the second waits in the first. */
+export const queues = (concurrency: number): { readonly bound: Bound; readonly share: Bound } => ({
+  bound: queue(concurrency, WAITING, WAIT_MS),
+  share: queue(concurrency / 2, WAITING / 2, WAIT_MS),
+});
 
 /**
  * At most `count` pieces of work run at once, and none waits. On Workers a request must not wait for another request's

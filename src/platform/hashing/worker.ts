@@ -18,4 +18,5 @@ const HOLD_MS = 5000;
 export const createWorkerHasher = ({ cost }: { cost: number }): Hasher => ({
   ...createHasher(bcrypt, { cost, bound: slots(AT_ONCE, HOLD_MS) }),
   admit: slots(SIGN_INS, HOLD_MS),
+  share: slots(AT_ONCE / 2, HOLD_MS),
 });
