@@ -55,7 +55,7 @@ async function whatIsDue(context: Context, organization: OrganizationDocument): 
   if (next_placement !== null) return tryOpenMove(context, organization);
 }
 
-/** Tries the mails that are due, until the mailer fails: then the rest would fail too. */
+/** Tries the mails that are due, until the mailer cannot be reached: then the rest would fail too. */
 async function sendDueMails(context: Context): Promise<number> {
   const start = context.clock().getTime();
   const due = { due_at: { $lt: context.clock() } };

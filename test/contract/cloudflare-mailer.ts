@@ -23,7 +23,7 @@ export function cloudflareMailer(runtime: string): void {
       answer: (how) => {
         answering = how;
       },
-      refusesForGood: false,
+      tellsFailures: false,
       stop: async () => {},
     };
   });

@@ -11,8 +11,8 @@ export type MailerUnderTest = {
   readonly outcome: 'sent' | 'kept';
   /** How the other side answers from now on; undefined where there is none that could refuse. */
   readonly answer: ((how: Answering) => void) | undefined;
-  /** Whether the other side can say that a message is refused for good. */
-  readonly refusesForGood: boolean;
+  /** Whether the other side says what a refusal is about; otherwise each is taken for one of the message, for now. */
+  readonly tellsFailures: boolean;
   stop(): Promise<void>;
 };
 
@@ -79,14 +79,14 @@ export function mailerContract(name: string, open: () => Promise<MailerUnderTest
       for (const to of [...lists, ...breaks, '', 'a', '@', 'a b@example.com', '"a b"@example.com', 'a@b@example.com']) {
         await expect(under.mailer.send(message({ to })), to).rejects.toMatchObject({
           name: 'MailError',
-          permanent: true,
+          failure: 'refused',
         });
       }
       for (const subject of ['x\r\nBcc: b@example.com', 'x\nBcc: b@example.com', 'x\r', 'x\0', 'x\u2028y']) {
-        await expect(under.mailer.send(message({ subject })), subject).rejects.toMatchObject({ permanent: true });
+        await expect(under.mailer.send(message({ subject })), subject).rejects.toMatchObject({ failure: 'refused' });
       }
       for (const id of ['x>\r\nBcc: b@example.com', '../x', '', 'a b']) {
-        await expect(under.mailer.send(message({ id })), id).rejects.toMatchObject({ permanent: true });
+        await expect(under.mailer.send(message({ id })), id).rejects.toMatchObject({ failure: 'refused' });
       }
       expect(await under.mailbox.all()).toHaveLength(before);
     });
@@ -101,14 +101,15 @@ export function mailerContract(name: string, open: () => Promise<MailerUnderTest
       expect(mail?.headers.has('bcc')).toBe(false);
     });
 
-    it('tells what is refused for good from what may be tried again, without a word of the other side', async () => {
+    it('tells what is refused for good, what for now, and what is no message’s fault, without a word of the other side', async () => {
       if (under.answer === undefined) return;
-      for (const how of ['refuses', 'away'] as const) {
+      const failures = { refuses: 'refused', postpones: 'postponed', away: 'away' } as const;
+      for (const how of ['refuses', 'postpones', 'away'] as const) {
         under.answer(how);
         const error = await under.mailer.send(message()).catch((thrown: unknown) => thrown);
         under.answer('takes');
         expect(error).toBeInstanceOf(MailError);
-        expect(error).toMatchObject({ permanent: how === 'refuses' && under.refusesForGood });
+        expect(error, how).toMatchObject({ failure: under.tellsFailures ? failures[how] : 'postponed' });
         expect((error as MailError).message).not.toMatch(/example|Refused|theirs/);
       }
       await under.mailer.send(message());

@@ -16,7 +16,7 @@ const behind = (server: MailServer, mailer: MailerUnderTest['mailer']): MailerUn
   mailbox: server,
   outcome: 'sent',
   answer: server.answer,
-  refusesForGood: true,
+  tellsFailures: true,
   stop: server.stop,
 });
 
@@ -39,7 +39,7 @@ export function processMailers(runtime: string): void {
       mailbox: directoryMailbox(directory),
       outcome: 'kept',
       answer: undefined,
-      refusesForGood: false,
+      tellsFailures: false,
       stop: async () => rmSync(directory, { recursive: true }),
     };
   });

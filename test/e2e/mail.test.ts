@@ -10,9 +10,9 @@ import { startService } from '../support/service.ts';
 const PUBLIC_URL = 'https://app.example.com/tenants';
 const FROM = 'Tenantry <no-reply@tenantry.example>';
 
-const CONFIRM = /^Confirm your email address for /;
-const RESET = /^Choose a new password for /;
-const INVITED = /^You are invited to /;
+const CONFIRM = /^Confirm your email address$/;
+const RESET = /^Choose a new password$/;
+const INVITED = /^You are invited to an organization$/;
 
 /** Asked for in turn, a known address and an unknown one; and how many times the quicker one's the slower median may be. */
 const ASKED = 40;
@@ -77,7 +77,7 @@ describe.each(['node', 'bun'] as const)('mail by SMTP on %s', (runtime) => {
     const password = caller.newPassword();
     expect((await post('/admin/password/reset', { token: reset, password })).status).toBe(204);
     expectProblem(await post('/admin/password/reset', { token: reset, password }), 401, 'invalid_one_time_token');
-    const changed = await awaitMail(smtp, tenant.email, /^Your password for .* was changed$/);
+    const changed = await awaitMail(smtp, tenant.email, /^Your password was changed$/);
     expect(changed.text).not.toContain('token');
 
     const token = await caller.tokenFor({ ...tenant, password });
@@ -93,7 +93,7 @@ describe.each(['node', 'bun'] as const)('mail by SMTP on %s', (runtime) => {
 
     const next = newEmail();
     expect((await caller.update(token, { email: next })).status).toBe(200);
-    await awaitMail(smtp, tenant.email, /^Your email address for .* was changed$/);
+    await awaitMail(smtp, tenant.email, /^Your email address/);
     linked(await awaitMail(smtp, next, CONFIRM), '/verify-email');
   });
 
@@ -101,9 +101,9 @@ describe.each(['node', 'bun'] as const)('mail by SMTP on %s', (runtime) => {
     const stem = newName('<b>"Evil" & Söhne</b>');
     const { email } = await caller.tenant(stem);
     const mail = await awaitMail(smtp, email, CONFIRM);
-    expect(mail.subject).toBe(`Confirm your email address for ${stem}`);
-    expect(mail.html).toContain('&lt;b&gt;&quot;Evil&quot; &amp; Söhne&lt;/b&gt;');
-    expect(mail.text).toContain(stem);
+    expect(mail.subject).toBe('Confirm your email address');
+    expect(mail.html).toContain('&quot;&lt;b&gt;&#39;Evil&#39; &amp; Söhne&lt;/\u2060b&gt;');
+    expect(mail.text).toContain(`"<b>'Evil' & Söhne</\u2060b>`);
   });
 
   test('a mail server that is away delays mails, and no request; nor does a crash lose one', async () => {

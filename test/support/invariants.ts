@@ -281,7 +281,7 @@ export async function normalizedState(
       const [one, other] = [a, b].map(({ key, audited }) => `${key} ${audited.join()}`) as [string, string];
       return one < other ? -1 : 1;
     }),
-    mails: [...new Set(mails.map(({ to, subject }) => `${to}: ${subject.replace(/ (?:for|to) .*/, '')}`))].sort(),
+    mails: [...new Set(mails.map(({ to, subject }) => `${to}: ${subject}`))].sort(),
   };
 }
 

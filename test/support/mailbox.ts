@@ -24,8 +24,8 @@ export type Mailbox = {
   all(): Promise<ReceivedMail[]>;
 };
 
-/** How a server answers: it takes mail, refuses each message for good, or is not to be used for now. */
-export type Answering = 'takes' | 'refuses' | 'away';
+/** How a server answers: it takes mail, refuses each message for good or for now, or is not to be used for now. */
+export type Answering = 'takes' | 'refuses' | 'postpones' | 'away';
 
 export type MailServer = Mailbox & {
   readonly url: string;
@@ -69,11 +69,12 @@ function list(directory: string): string[] {
 export async function startSmtpServer(): Promise<MailServer> {
   const received: Buffer[] = [];
   let answering: Answering = 'takes';
-  const refusal = () => Object.assign(new Error('Refused'), { responseCode: answering === 'away' ? 451 : 550 });
+  const refusal = (how: Exclude<Answering, 'takes'>) =>
+    Object.assign(new Error('Refused'), { responseCode: { refuses: 550, postpones: 451, away: 421 }[how] });
   const server = new SMTPServer({
     disabledCommands: ['STARTTLS'],
     authOptional: true,
-    onRcptTo: (_address, _session, callback) => callback(answering === 'takes' ? null : refusal()),
+    onRcptTo: (_address, _session, callback) => callback(answering === 'takes' ? null : refusal(answering)),
     onData: (stream, _session, callback) => {
       const chunks: Buffer[] = [];
       stream.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -104,7 +105,7 @@ export async function startMailProvider(token: string): Promise<MailServer> {
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const said = Buffer.concat(chunks).toString();
     const known = request.headers.authorization === `Bearer ${token}` && request.method === 'POST';
-    const status = known ? { takes: 200, refuses: 422, away: 503 }[answering] : 401;
+    const status = known ? { takes: 200, refuses: 422, postpones: 429, away: 503 }[answering] : 401;
     if (status === 200) received.push(fromApi(said, String(request.headers['idempotency-key'])));
     response.writeHead(status, { 'Content-Type': 'application/json' }).end('{"id":"x","message":"words of theirs"}');
   });

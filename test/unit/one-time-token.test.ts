@@ -35,7 +35,8 @@ function open(over: Executor): Context {
     wait: async () => {},
     mailer: {
       send: async (message) => {
-        if (mailer !== 'takes') throw new MailError('Not taken.', { permanent: mailer === 'refuses' });
+        if (mailer !== 'takes')
+          throw new MailError('Not taken.', { failure: mailer === 'refuses' ? 'refused' : 'away' });
         sent.push(message);
         return 'sent';
       },
@@ -238,7 +239,7 @@ describe('the outbox', () => {
       mailer: {
         send: async () => {
           tries.push(now);
-          throw new MailError('Not taken.', { permanent: false });
+          throw new MailError('Not taken.', { failure: 'away' });
         },
       },
     };
@@ -250,6 +251,35 @@ describe('the outbox', () => {
     expect(tries).toHaveLength(8);
     expect(gaps).toEqual([...gaps].sort((a, b) => a - b));
     expect(await context.master.mails.count({ admin_id: owner.admin._id })).toBe(0);
+  });
+
+  test('sends on beside a receiver who is refused for now, and stops where the mailer is away', async () => {
+    const [one, other, third] = [
+      await ownerOf(context, 'One'),
+      await ownerOf(context, 'Other'),
+      await ownerOf(context, 'Third'),
+    ];
+    const handed: string[] = [];
+    const failing = (failure: 'postponed' | 'away'): Context => ({
+      ...context,
+      mailer: {
+        send: async (message) => {
+          handed.push(message.to);
+          if (message.to === one.admin.email) throw new MailError('Not taken.', { failure });
+          return 'sent';
+        },
+      },
+    });
+    now += LEASE_MS + 1;
+    await reconcile(failing('away'), 0);
+    expect(handed).toEqual([one.admin.email]);
+    now += 2 * LEASE_MS + 1;
+    // The refused one comes first again.
+    await context.master.mails.updateOne({ admin_id: one.admin._id }, { $set: { due_at: new Date(0) } });
+    await reconcile(failing('postponed'), 0);
+    expect(handed.slice(1)).toEqual([one, other, third].map(({ admin }) => admin.email));
+    expect(await context.master.mails.count({ due_at: { $lt: context.clock() } })).toBe(0);
+    expect(await context.master.mails.count({ admin_id: one.admin._id, attempts: 2 })).toBe(1);
   });
 
   test('does not try again what is refused for good', async () => {

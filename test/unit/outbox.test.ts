@@ -3,7 +3,7 @@ import { changeAdmin, updateAdmin } from '../../src/domain/admin/credentials.ts'
 import { auditNote } from '../../src/domain/audit/note.ts';
 import { sealPending } from '../../src/domain/audit/sealing.ts';
 import type { Context } from '../../src/domain/context.ts';
-import { deliveryDecision, enqueueMail, sendDueMail } from '../../src/domain/outbox/outbox.ts';
+import { deliveryDecision, insertMail, sendDueMail } from '../../src/domain/outbox/outbox.ts';
 import type { Delivery, MailDocument } from '../../src/domain/outbox/schema.ts';
 import type { Principal } from '../../src/domain/session/schema.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
@@ -45,7 +45,7 @@ const noteOf = ({ organization, admin }: Principal, event_id = context.newId()) 
 /** A mail that tells of a change of the admin as it is now. */
 async function mailOf(changeId: string, kind: 'password_changed' | 'email_changed' = 'password_changed') {
   const { admin } = await reload();
-  return enqueueMail(context, {
+  return insertMail(context, {
     kind,
     organization_id: admin.organization_id,
     admin_id: admin._id,

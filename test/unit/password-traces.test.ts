@@ -8,7 +8,7 @@ import { tokenText } from '../../src/domain/one-time-token/one-time-token.ts';
 import { deleteOrganization } from '../../src/domain/organization/delete.ts';
 import { restoreOrganization } from '../../src/domain/organization/restore.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
-import { enqueueTokenMail } from '../../src/domain/outbox/outbox.ts';
+import { insertMail, tokenMail } from '../../src/domain/outbox/outbox.ts';
 import type { MailDocument } from '../../src/domain/outbox/schema.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
@@ -70,7 +70,7 @@ async function commandsWith(password: string): Promise<string[]> {
   await expect(
     changePassword(context, { principal: await principal(), ...change, current_password: `${password} wrong` }),
   ).rejects.toThrow();
-  const reset = await enqueueTokenMail(context, 'password_reset', (await principal()).admin);
+  const reset = await insertMail(context, tokenMail('password_reset', (await principal()).admin));
   await resetPassword(context, { token: await textOf(reset), password });
   const invited = { principal: await principal(), email: 'invited@example.com', role: 'admin' } as const;
   const { invitation_id } = await inviteAdmin(context, invited);

@@ -6,7 +6,7 @@ import { waitForOtherChanges } from '../organization/journal.ts';
 import { organizationKey } from '../organization/name.ts';
 import { changeCredentials } from '../organization/update.ts';
 import { enqueueChangeMails } from '../outbox/account-mails.ts';
-import { cancelMails, enqueueMail, sendInBackground } from '../outbox/outbox.ts';
+import { cancelMails, insertMail, sendInBackground } from '../outbox/outbox.ts';
 import type { MailDocument } from '../outbox/schema.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Principal } from '../session/schema.ts';
@@ -47,7 +47,7 @@ export async function forgotPassword(
   const organization_key = organization_name === undefined ? null : (organizationKey(organization_name) ?? '');
   const _id = context.keyedHash(JSON.stringify(['password forgotten', to_key, organization_key]));
   const request = { _id, kind: 'password_forgotten', to: email, to_key, organization_key } as const;
-  sendInBackground(context, [await enqueueMail(context, request)]);
+  sendInBackground(context, [await insertMail(context, request)]);
 }
 
 /**

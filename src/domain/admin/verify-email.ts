@@ -1,8 +1,7 @@
 import { auditNote } from '../audit/note.ts';
 import type { Context } from '../context.ts';
 import { accountOf, claimToken, findMail } from '../one-time-token/one-time-token.ts';
-import { enqueueVerification } from '../outbox/account-mails.ts';
-import { sendInBackground } from '../outbox/outbox.ts';
+import { insertMail, requireRecipientBudget, sendInBackground, tokenMail } from '../outbox/outbox.ts';
 import type { Principal } from '../session/schema.ts';
 import { updateAdmin } from './credentials.ts';
 
@@ -24,13 +23,18 @@ export async function verifyEmail(context: Context, input: { readonly token: str
   });
 }
 
-/** Sends the principal another verification token, where the email is not verified. Earlier tokens end. */
+/**
+ * Sends the principal another verification token, where the email is not verified. Earlier tokens end.
+ * @throws {DomainError} too_many_requests
+ */
 export async function resendVerification(
   context: Context,
   { principal }: { readonly principal: Principal },
 ): Promise<void> {
   const { admin } = principal;
   if (admin.email_verified) return;
+  const mail = tokenMail('verification', admin);
+  await requireRecipientBudget(context, mail);
   await context.master.mails.deleteMany({ kind: 'verification', admin_id: admin._id });
-  sendInBackground(context, [await enqueueVerification(context, admin)]);
+  sendInBackground(context, [await insertMail(context, mail)]);
 }

@@ -3,7 +3,7 @@ import { emailKey } from '../admin/schema.ts';
 import { recordEvent } from '../audit/record.ts';
 import type { Context, Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import { enqueueMail, sendInBackground } from '../outbox/outbox.ts';
+import { insertMail, requireRecipientBudget, sendInBackground } from '../outbox/outbox.ts';
 import type { MailDocument } from '../outbox/schema.ts';
 import type { Page, PageInput } from '../page.ts';
 import { findPage } from '../page.ts';
@@ -31,7 +31,8 @@ type ByPrincipal<T> = T & { readonly principal: Principal };
 /**
  * Invites a person to become an admin of the principal's organization, by mail. An earlier invitation to the same
  * address ends.
- * @throws {DomainError} admin_email_taken, too_many_invitations
+ * @throws {DomainError} admin_email_taken, too_many_invitations; too_many_requests, where the address has had too many
+ *   mails
  */
 export async function inviteAdmin(
   context: Context,
@@ -42,12 +43,13 @@ export async function inviteAdmin(
   const own = { organization_id: organization._id };
   const to_key = emailKey(email);
   if ((await admins.count({ ...own, email_key: to_key })) > 0) throw emailTaken();
+  await requireRecipientBudget(context, { kind: 'invitation', to_key });
   await mails.deleteMany({ ...own, kind: 'invitation', to_key });
   await requireRoom(context, organization._id, MAX_OPEN - 1);
   const _id = context.newId();
   const event = { event_id: `${_id}:invited`, action: 'admin.invited', actor: admin._id, target: _id } as const;
   await recordEvent(context, organization, event);
-  const mail = await enqueueMail(context, {
+  const mail = await insertMail(context, {
     ...own,
     _id,
     kind: 'invitation',

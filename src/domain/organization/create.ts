@@ -7,8 +7,7 @@ import { auditNote } from '../audit/note.ts';
 import { record } from '../audit/record.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import { enqueueVerification } from '../outbox/account-mails.ts';
-import { sendInBackground } from '../outbox/outbox.ts';
+import { enqueueMail, sendInBackground, tokenMail } from '../outbox/outbox.ts';
 import { insertOnce, insertUnlessThere, retryOnUnknownOutcome } from '../retry.ts';
 import { claimCollection, listCollections, makeCollection } from '../tenant-data/collections.ts';
 import type { Placement } from '../tenant-data/schema.ts';
@@ -58,7 +57,7 @@ export async function createOrganization(
     const admin = newAdmin(creating, ids.adminId, input.email, await context.passwords.hash(input.password));
     const [placement, verification] = await Promise.all([
       claimAndMakeCollection(context, creating),
-      enqueueVerification(context, admin),
+      enqueueMail(context, tokenMail('verification', admin)),
       insertOnce(context, () => context.master.admins.insertOne(admin)),
       insertUnlessThere(context, () => context.master.checkpoints.insertOne(firstCheckpoint(context, creating._id))),
     ]);
@@ -71,7 +70,7 @@ export async function createOrganization(
       created_at: creating.created_at,
     };
     committed = await commit(context, creating, placement);
-    sendInBackground(context, [verification]);
+    sendInBackground(context, verification);
   } catch (error) {
     const undone = await rollBack(context, creating, error);
     if (!undone && result !== undefined) return result;

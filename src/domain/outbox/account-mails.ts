@@ -1,12 +1,8 @@
 import type { AdminDocument } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
-import type { EnqueueContext, TokenOwner } from './outbox.ts';
-import { enqueueMail, enqueueTokenMail } from './outbox.ts';
+import type { EnqueueContext } from './outbox.ts';
+import { enqueueMail } from './outbox.ts';
 import type { MailDocument } from './schema.ts';
-
-/** Enqueues the mail that asks an admin to confirm the address. */
-export const enqueueVerification = (context: EnqueueContext, admin: TokenOwner): Promise<MailDocument> =>
-  enqueueTokenMail(context, 'verification', admin);
 
 /**
  * Enqueues the mails about a change of an admin's email or password, before the change is written. They are sent when
@@ -29,13 +25,13 @@ export async function enqueueChangeMails(
     admin_id: admin._id,
     change: { id: changeId, version: admin.version },
   };
-  const before = { to: admin.email, to_key: admin.email_key };
-  const mails: Promise<MailDocument>[] = [];
+  const before = { to: admin.email, to_key: admin.email_key, isVerified: admin.email_verified };
+  const mails: Promise<MailDocument[]>[] = [];
   if (email !== undefined && emailKey(email) !== admin.email_key) {
     const after = { to: email, to_key: emailKey(email) };
     mails.push(enqueueMail(context, { ...about, ...before, kind: 'email_changed' }));
     mails.push(enqueueMail(context, { ...about, ...after, kind: 'verification', epoch: admin.epoch + 1 }));
   }
   if (password) mails.push(enqueueMail(context, { ...about, ...before, kind: 'password_changed' }));
-  return Promise.all(mails);
+  return (await Promise.all(mails)).flat();
 }

@@ -7,8 +7,11 @@
 import type { AdminDocument } from '../admin/schema.ts';
 import { wasChangedBy } from '../audit/pending.ts';
 import type { Needs } from '../context.ts';
+import { DomainError } from '../errors.ts';
 import { isGoodFor, newToken, tokenText } from '../one-time-token/one-time-token.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
+import type { BudgetContext } from '../rate-limit/budget.ts';
+import { consume, tooManyRequests } from '../rate-limit/budget.ts';
 import { insertUnlessThere } from '../retry.ts';
 import { MailError } from './mailer.ts';
 import type { MailDocument, MailKind } from './schema.ts';
@@ -24,7 +27,7 @@ const MAX_ACCOUNTS = 8;
 /** The mails with a good token that an account has at most: this bounds what a stranger can send to its mailbox. */
 const MAX_OPEN = 3;
 
-export type EnqueueContext = Needs<'master' | 'clock' | 'keyedHash' | 'newId' | 'settings' | 'wait'>;
+export type EnqueueContext = BudgetContext & Needs<'newId' | 'wait'>;
 
 /** What sending needs of the context. */
 export type SendContext = EnqueueContext & Needs<'mailer' | 'log'>;
@@ -35,11 +38,75 @@ type NewMail = Pick<MailDocument, 'kind' | 'to' | 'to_key'> &
     readonly epoch?: number | null;
   };
 
+/** What a mail is to its receiver. */
+type Counted = Pick<MailDocument, 'kind' | 'to_key'> & {
+  /** Whether it goes to the verified address of the account that it is about. */
+  readonly isVerified?: boolean;
+};
+
+/**
+ * Writes a mail to be sent, unless its receiver has had too many: see {@link countForRecipient}. No caller is told of
+ * that, for strangers may have caused the others.
+ * @returns the mail, or none
+ */
+export async function enqueueMail(
+  context: EnqueueContext,
+  { isVerified = false, ...mail }: NewMail & Counted,
+): Promise<MailDocument[]> {
+  const seconds = await countForRecipient(context, { ...mail, isVerified });
+  return seconds === undefined ? [await insertMail(context, mail)] : [];
+}
+
+/** Counts a mail that is asked for by name. @throws {DomainError} too_many_requests, where its receiver has had too many */
+export async function requireRecipientBudget(context: EnqueueContext, mail: Counted): Promise<void> {
+  const seconds = await countForRecipient(context, mail);
+  if (seconds !== undefined) throw tooManyRequests(seconds);
+}
+
+/**
+ * Counts a mail for its receiver, over all kinds, senders and organizations. What strangers can cause is counted by
+ * itself, so that they cannot keep an owner from the mails of the own account. Notices to a verified address are never
+ * held back.
+ * @returns the seconds until there may be another one, when this one may not be sent
+ */
+async function countForRecipient(
+  context: EnqueueContext,
+  { kind, to_key, isVerified = false }: Counted,
+): Promise<number | undefined> {
+  const budget = {
+    name: 'mail-recipient',
+    owner: JSON.stringify([recipientClass(kind, isVerified), mailboxOf(to_key)]),
+    limit: context.settings.limits.mailRecipient,
+    silent: true,
+  };
+  const consumed = await consume(context, budget).catch((error: unknown) => {
+    // Lost to that many others, who have used it up.
+    if (error instanceof DomainError) return { granted: false, seconds: 1 } as const;
+    throw error;
+  });
+  if (consumed.granted || (isVerified && (kind === 'email_changed' || kind === 'password_changed'))) return undefined;
+  context.log('warn', 'mail.over_budget', { request_id: context.request.id, kind });
+  return consumed.seconds;
+}
+
+/** A reset tells that there is an account: were it counted with what strangers send, their refusals would tell it too. */
+function recipientClass(kind: MailKind, isVerified: boolean): 'stranger' | 'account' | 'reset' {
+  if (kind === 'verification' || kind === 'invitation') return 'stranger';
+  if (isVerified) return 'account';
+  return kind === 'password_reset' ? 'reset' : 'stranger';
+}
+
+/** The address without its tag (RFC 5233): both lead to the same mailbox. */
+function mailboxOf(address: string): string {
+  const at = address.lastIndexOf('@');
+  return `${address.slice(0, at).split('+', 1)[0]}${address.slice(at)}`;
+}
+
 /**
  * Writes a mail to be sent: by {@link sendInBackground} when the thing it is about is done, else by the reconciler. Of
- * several with the same id, the first one stays.
+ * several with the same id, the first one stays. It is not counted.
  */
-export async function enqueueMail(context: EnqueueContext, { epoch, ...fields }: NewMail): Promise<MailDocument> {
+export async function insertMail(context: EnqueueContext, { epoch, ...fields }: NewMail): Promise<MailDocument> {
   const now = context.clock();
   const after = (ms: number) => new Date(now.getTime() + ms);
   const id = fields._id ?? context.newId();
@@ -61,14 +128,11 @@ export async function enqueueMail(context: EnqueueContext, { epoch, ...fields }:
   return mail;
 }
 
-export type TokenOwner = Pick<AdminDocument, '_id' | 'organization_id' | 'email' | 'email_key' | 'epoch'>;
-
-/** Enqueues a mail that brings an admin a token. It is sent to the admin's present address. */
-export const enqueueTokenMail = (
-  context: EnqueueContext,
+/** A mail that brings an admin a token, to the admin's present address. */
+export const tokenMail = (
   kind: 'verification' | 'password_reset',
-  { _id: admin_id, organization_id, email: to, email_key: to_key, epoch }: TokenOwner,
-): Promise<MailDocument> => enqueueMail(context, { kind, organization_id, admin_id, to, to_key, epoch });
+  { _id: admin_id, organization_id, email: to, email_key: to_key, epoch }: AdminDocument,
+) => ({ kind, organization_id, admin_id, to, to_key, epoch });
 
 /** Removes mails about a change that was refused. */
 export async function cancelMails({ master }: Needs<'master'>, mails: readonly MailDocument[]): Promise<void> {
@@ -83,7 +147,7 @@ export function sendInBackground(context: Needs<'runInBackground'>, mails: reado
   });
 }
 
-/** `mailer_away`: the mailer takes no mails now, so further ones need not be tried. */
+/** `postponed`: this mail is tried later. `mailer_away`: so are all others, for the mailer takes none now. */
 export type SendResult = 'settled' | 'postponed' | 'mailer_away';
 
 /**
@@ -125,7 +189,8 @@ async function enqueueResets(context: EnqueueContext, request: MailDocument): Pr
   for (const admin of await findAccounts(context, request)) {
     const open = { kind: 'password_reset', admin_id: admin._id, 'token.admin_epoch': admin.epoch };
     if ((await context.master.mails.count(open, { limit: MAX_OPEN })) >= MAX_OPEN) continue;
-    mails.push(await enqueueTokenMail(context, 'password_reset', admin));
+    const reset = { ...tokenMail('password_reset', admin), isVerified: admin.email_verified };
+    mails.push(...(await enqueueMail(context, reset)));
   }
   return mails;
 }
@@ -185,9 +250,9 @@ async function deliver(
     context.log('info', `mail.${delivery}`, { mail_id: _id, kind });
   } catch (error) {
     if (!(error instanceof MailError)) throw error;
-    if (error.permanent) return giveUp(context, mail, error);
+    if (error.failure === 'refused') return giveUp(context, mail, error);
     context.log('warn', 'mail.not_sent', { mail_id: _id, kind, attempts: mail.attempts, error });
-    return 'mailer_away';
+    return error.failure === 'away' ? 'mailer_away' : 'postponed';
   }
   if (token === null) await mails.deleteOne({ _id });
   else await mails.updateOne({ _id }, { $set: { due_at: null } });

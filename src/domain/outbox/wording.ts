@@ -11,7 +11,9 @@ type Request = {
 };
 
 type Wording = {
-  readonly subject: (organization: string) => string;
+  /** A constant: the subject is what readers trust most, so no caller's text is in it. */
+  readonly subject: string;
+  /** @param organization its name, as {@link quote} gives it */
   readonly paragraphs: (organization: string, mail: MailDocument) => readonly string[];
   readonly request?: Request;
 };
@@ -20,45 +22,52 @@ const PASSWORD = { password: '(a password of your choice)' };
 
 const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording>> = {
   verification: {
-    subject: (organization) => `Confirm your email address for ${organization}`,
+    subject: 'Confirm your email address',
     paragraphs: (organization) => [
-      `This address was given for an admin of the organization "${organization}".`,
+      `This address was given for an admin of the organization ${organization}.`,
       'Please confirm that it is yours. If you did not expect this mail, ignore it: nothing will happen.',
     ],
     request: { page: '/verify-email', call: 'POST /admin/verify-email' },
   },
   password_reset: {
-    subject: (organization) => `Choose a new password for ${organization}`,
+    subject: 'Choose a new password',
     paragraphs: (organization) => [
-      `Somebody, hopefully you, forgot the password of an admin of the organization "${organization}".`,
+      `Somebody, hopefully you, forgot the password of an admin of the organization ${organization}.`,
       'You can choose a new one once, within the next hour. That ends every sign-in so far.',
       'If it was not you, ignore this mail: your password stays as it is.',
     ],
     request: { page: '/reset-password', call: 'POST /admin/password/reset', with: PASSWORD },
   },
   invitation: {
-    subject: (organization) => `You are invited to ${organization}`,
+    subject: 'You are invited to an organization',
     paragraphs: (organization, { invitation }) => [
-      `You are invited to the organization "${organization}", as ${invitation?.role ?? 'viewer'}.`,
+      `You are invited to the organization ${organization}, as ${invitation?.role ?? 'viewer'}.`,
       'The invitation is valid for seven days, once. If you did not expect it, ignore this mail.',
     ],
     request: { page: '/accept-invite', call: 'POST /admin/accept-invite', with: PASSWORD },
   },
   email_changed: {
-    subject: (organization) => `Your email address for ${organization} was changed`,
+    subject: 'Your email address was changed',
     paragraphs: (organization) => [
-      `Your account as an admin of the organization "${organization}" has another email address now. This one can no longer sign in.`,
+      `Your account as an admin of the organization ${organization} has another email address now. This one can no longer sign in.`,
       'If it was not you, tell another owner of the organization, or the operator of this service, at once.',
     ],
   },
   password_changed: {
-    subject: (organization) => `Your password for ${organization} was changed`,
+    subject: 'Your password was changed',
     paragraphs: (organization) => [
-      `The password of your account as an admin of the organization "${organization}" was changed. Every sign-in from before has ended.`,
+      `The password of your account as an admin of the organization ${organization} was changed. Every sign-in from before has ended.`,
       'If it was not you, ask for a new password at once, and tell another owner of the organization.',
     ],
   },
 };
+
+/**
+ * A name that a caller typed, as it stands in a mail: in quotes that it cannot end, and with an invisible WORD JOINER
+ * wherever a mail reader would see the parts of a link or an address.
+ */
+const quote = (name: string): string =>
+  `"${name.replaceAll(/["\u201c-\u201f]/g, "'").replaceAll(/[./:@\u3002]/g, '$&\u2060')}"`;
 
 /**
  * The mail as it is sent.
@@ -71,7 +80,7 @@ export function toMessage(
   { organization, token, publicUrl }: { organization: string; token: string; publicUrl: string | undefined },
 ): Message {
   const { subject, paragraphs, request } = WORDINGS[kind];
-  const said = paragraphs(organization, mail);
+  const said = paragraphs(quote(organization), mail);
   const text = [...said];
   const html = said.map((paragraph) => `<p>${escapeHtml(paragraph)}</p>`);
   if (request !== undefined && publicUrl !== undefined) {
@@ -87,7 +96,7 @@ export function toMessage(
   return {
     id: mail._id,
     to: mail.to,
-    subject: subject(organization),
+    subject,
     text: `${text.join('\n\n')}\n`,
     html: `<!doctype html><html lang="en"><body>${html.join('')}</body></html>`,
   };

@@ -1,11 +1,20 @@
+import type { MailFailure } from '../../domain/outbox/mailer.ts';
 import { MailError, requireSafe } from '../../domain/outbox/mailer.ts';
 import type { Mailer } from '../../domain/outbox/schema.ts';
 import type { Sender } from './smtp.ts';
 
 const TIMEOUT_MS = 10_000;
 
-/** Statuses that say something of the message itself. */
+/** Statuses that refuse the message itself, for good. */
 const REFUSED = [400, 413, 422];
+
+/** Other statuses of a client's error that are about all messages: the key, the address of the API. */
+const AWAY = [401, 403, 404, 405, 407, 408];
+
+function failureOf(status: number): MailFailure {
+  if (REFUSED.includes(status)) return 'refused';
+  return status >= 400 && status < 500 && !AWAY.includes(status) ? 'postponed' : 'away';
+}
 
 /**
  * Mail by a provider's HTTP API, in the form of Resend's `POST /emails` (https://resend.com/docs/api-reference/emails):
@@ -31,7 +40,7 @@ export function createHttpMailer({ url, token, from }: { url: string; token: str
       });
       if (status >= 200 && status < 300) return 'sent';
       throw new MailError('The mail provider did not take the message.', {
-        permanent: REFUSED.includes(status),
+        failure: failureOf(status),
         code: status,
       });
     },
@@ -45,6 +54,6 @@ async function post(url: string, request: RequestInit): Promise<number> {
     await response.body?.cancel();
     return response.status;
   } catch (error) {
-    throw new MailError('The mail provider cannot be reached.', { permanent: false, cause: error });
+    throw new MailError('The mail provider cannot be reached.', { failure: 'away', cause: error });
   }
 }

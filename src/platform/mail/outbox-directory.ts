@@ -27,7 +27,7 @@ export function createOutboxDirectory({ directory, from }: { directory: string; 
         await removeOldest(directory);
         return 'kept';
       } catch (error) {
-        throw new MailError('The message could not be written.', { permanent: false, cause: error });
+        throw new MailError('The message could not be written.', { failure: 'away', cause: error });
       }
     },
   };

@@ -1,5 +1,6 @@
 import type { SendMailOptions } from 'nodemailer';
 import { createTransport } from 'nodemailer';
+import type { MailFailure } from '../../domain/outbox/mailer.ts';
 import { MailError, requireSafe } from '../../domain/outbox/mailer.ts';
 import type { Mailer, Message } from '../../domain/outbox/schema.ts';
 
@@ -52,10 +53,14 @@ export const composed = ({ id, to, subject, text, html }: Message, from: Sender)
   headers: { 'Auto-Submitted': 'auto-generated' },
 });
 
-/** A reply of 5xx to the sender or receiver is for good (RFC 5321, 4.2.1); a sign-in that fails is for the operator to fix. */
+/** What is refused before there is a receiver, or by 421, is not about one message. A 5xx is for good (RFC 5321, 4.2.1). */
 function notTaken(error: unknown): MailError {
-  const { responseCode, code } = error as { responseCode?: unknown; code?: unknown };
+  const { responseCode, code, command } = error as { responseCode?: unknown; code?: unknown; command?: unknown };
   const reply = typeof responseCode === 'number' ? responseCode : undefined;
-  const permanent = reply !== undefined && reply >= 500 && (code === 'EENVELOPE' || code === 'EMESSAGE');
-  return new MailError('The mail server did not take the message.', { permanent, code: reply, cause: error });
+  let failure: MailFailure = 'away';
+  if ((code === 'EENVELOPE' || code === 'EMESSAGE') && reply !== 421) {
+    if (reply !== undefined && reply >= 500) failure = 'refused';
+    else if (command !== 'MAIL FROM') failure = 'postponed';
+  }
+  return new MailError('The mail server did not take the message.', { failure, code: reply, cause: error });
 }

@@ -1,0 +1,155 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { forgotPassword } from '../../src/domain/admin/password.ts';
+import { resendVerification } from '../../src/domain/admin/verify-email.ts';
+import type { Context } from '../../src/domain/context.ts';
+import { inviteAdmin } from '../../src/domain/invitation/invite.ts';
+import { createOrganization } from '../../src/domain/organization/create.ts';
+import { updateOrganization } from '../../src/domain/organization/update.ts';
+import type { MailKind } from '../../src/domain/outbox/schema.ts';
+import { reconcile } from '../../src/domain/reconcile.ts';
+import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
+import type { Executor } from '../../src/store/port.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
+import { createInstance, ownerOf, principalOf, virtualTime } from '../support/instance.ts';
+
+const VICTIM = 'victim@example.com';
+const PASSWORD = 'a password nobody has';
+const HOUR_MS = 60 * 60 * 1000;
+const REFUSED = { code: 'too_many_requests' };
+
+let executor: Executor;
+let time: ReturnType<typeof virtualTime>;
+let logged: { event: string; particulars: unknown }[];
+let context: Context;
+
+beforeEach(async () => {
+  executor = createSqliteExecutor(openSqliteFile(':memory:'));
+  time = virtualTime();
+  logged = [];
+  const platform = {
+    time,
+    log: (_level: string, event: string, particulars: unknown = {}) => void logged.push({ event, particulars }),
+  };
+  const services = createInstance(executor, {}, platform);
+  await services.prepare();
+  context = services.context;
+});
+
+const queued = (kind: MailKind, to_key = VICTIM) => context.master.mails.count({ kind, to_key });
+const create = (name: string, email = VICTIM) =>
+  createOrganization(context, { organization_name: name, email, password: PASSWORD });
+const overBudget = () => logged.filter(({ event }) => event === 'mail.over_budget');
+
+async function accountOf(name: string, { email_verified }: { email_verified: boolean }) {
+  const { organization_id, admin_id } = await create(name);
+  await context.master.admins.updateOne({ _id: admin_id }, { $set: { email_verified } });
+  return principalOf(context, organization_id, admin_id);
+}
+
+describe('mails to one address', () => {
+  test('are bounded over all senders and kinds that strangers can cause, and creating goes on', async () => {
+    for (let index = 1; index <= 20; index++) await create(`Bait ${index}`);
+    expect(await queued('verification')).toBe(5);
+    const inviting = await ownerOf(context, 'Inviting');
+    await expect(inviteAdmin(context, { principal: inviting, email: VICTIM, role: 'viewer' })).rejects.toMatchObject(
+      REFUSED,
+    );
+    expect(await queued('invitation')).toBe(0);
+    expect(await context.master.audit.count({ action: 'admin.invited' })).toBe(0);
+    // Another address of somebody who is at the budget: the change is made, and its mail is not.
+    const mover = await ownerOf(context, 'Moving');
+    await updateOrganization(context, { principal: mover, email: VICTIM });
+    expect((await context.master.admins.findOne({ _id: mover.admin._id }))?.email).toBe(VICTIM);
+    expect(await queued('verification')).toBe(5);
+    expect(await context.master.mails.count({ kind: 'verification', admin_id: mover.admin._id, to_key: VICTIM })).toBe(
+      0,
+    );
+    expect(overBudget().length).toBe(15 + 1 + 1);
+    expect(JSON.stringify(logged)).not.toContain(VICTIM);
+  });
+
+  test('are bounded whatever the tag and the case of the address', async () => {
+    const spelt = [
+      'victim+1@example.com',
+      'Victim@example.com',
+      'VICTIM+x+y@Example.com',
+      'victim+@example.com',
+      VICTIM,
+    ];
+    for (const [index, email] of [...spelt, ...spelt].entries()) await create(`Spelt ${index}`, email);
+    expect(await context.master.mails.count({ kind: 'verification' })).toBe(5);
+    await create('Another', 'other+victim@example.com');
+    expect(await context.master.mails.count({ kind: 'verification' })).toBe(6);
+  });
+
+  test('are bounded for all who send at once', async () => {
+    await Promise.all(Array.from({ length: 20 }, (_, index) => create(`At once ${index}`)));
+    expect(await queued('verification')).toBe(5);
+  });
+
+  test('come again after an hour at the latest', async () => {
+    for (let index = 1; index <= 10; index++) await create(`First ${index}`);
+    time.advance(HOUR_MS + 1000);
+    for (let index = 1; index <= 10; index++) await create(`Second ${index}`);
+    expect(await queued('verification')).toBe(10);
+    time.advance(HOUR_MS + 1000);
+    await create('Third');
+    expect(await queued('verification')).toBe(11);
+  });
+
+  test('of the own account come however many strangers have caused', async () => {
+    const owner = await accountOf('Own', { email_verified: true });
+    for (let index = 1; index <= 10; index++) await create(`Bait ${index}`);
+    await forgotPassword(context, { email: VICTIM });
+    time.advance(1000);
+    await reconcile(context, 0);
+    expect(await context.master.mails.count({ kind: 'password_reset', admin_id: owner.admin._id })).toBe(1);
+  });
+
+  test('about a change of a verified account are never held back, and of another account they are', async () => {
+    const verified = await accountOf('Verified', { email_verified: true });
+    const { _id, organization_id } = verified.admin;
+    for (let index = 1; index <= 8; index++) {
+      const principal = await principalOf(context, organization_id, _id);
+      await updateOrganization(context, { principal, password: `${PASSWORD} ${index}` });
+    }
+    expect(await queued('password_changed')).toBe(8);
+    const bait = await accountOf('Bait', { email_verified: false });
+    for (let index = 1; index <= 8; index++) {
+      const principal = await principalOf(context, bait.organization._id, bait.admin._id);
+      await updateOrganization(context, { principal, password: `${PASSWORD} ${index}` });
+    }
+    // Two of five were verifications.
+    expect(await queued('password_changed')).toBe(8 + 3);
+  });
+
+  test('do not tell, by a refused invitation, that there is an account that a reset was sent to', async () => {
+    const invited = async (email: string) => {
+      const inviting = await ownerOf(context, `Inviting ${email}`);
+      let sent = 0;
+      for (let index = 1; index <= 8; index++) {
+        const invitation = inviteAdmin(context, { principal: inviting, email, role: 'viewer' });
+        sent += await invitation.then(
+          () => 1,
+          () => 0,
+        );
+      }
+      return sent;
+    };
+    await accountOf('Unverified', { email_verified: false });
+    time.advance(HOUR_MS + 1000);
+    for (const email of [VICTIM, 'nobody@example.com']) await forgotPassword(context, { email });
+    time.advance(1000);
+    await reconcile(context, 0);
+    expect(await queued('password_reset')).toBe(1);
+    expect(await invited(VICTIM)).toBe(await invited('nobody@example.com'));
+  });
+
+  test('are asked for again in vain: 429, and the earlier token stays good', async () => {
+    const owner = await accountOf('Resend', { email_verified: false });
+    for (let index = 2; index <= 5; index++) await resendVerification(context, { principal: owner });
+    const before = await context.master.mails.findOne({ kind: 'verification', admin_id: owner.admin._id });
+    await expect(resendVerification(context, { principal: owner })).rejects.toMatchObject(REFUSED);
+    expect(await context.master.mails.findOne({ _id: before?._id ?? '' })).toEqual(before);
+  });
+});
