@@ -5,6 +5,7 @@ import { deleteOrganization } from '../../src/domain/organization/delete.ts';
 import { getOrganization } from '../../src/domain/organization/get.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
 import { limitByAddress } from '../../src/domain/rate-limit/by-address.ts';
+import { limitChanges } from '../../src/domain/rate-limit/changes.ts';
 import { reconcile } from '../../src/domain/reconcile.ts';
 import { authenticate } from '../../src/domain/session/authenticate.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
@@ -22,7 +23,7 @@ let context: Context;
 
 beforeAll(async () => {
   executor = countingExecutor(createSqliteExecutor(openSqliteFile(':memory:')));
-  const services = createInstance(executor);
+  const services = createInstance(executor, { LIMIT_CHANGE: '1000/3600', LIMIT_RENAME: '10/3600' });
   await services.prepare();
   const request = { id: 'test', address: '192.0.2.1', device: 'a test' };
   context = { ...services.context, request };
@@ -60,7 +61,7 @@ const BUDGETS: readonly Budget[] = [
   {
     verb: 'a sign-in from a known address',
     calls: 8,
-    rounds: 4,
+    rounds: 5,
     prepare: async () => {
       const { email, password } = await newAccount();
       await logIn(context, { email, password });
@@ -123,17 +124,49 @@ const BUDGETS: readonly Budget[] = [
   },
   {
     // Two calls over the design's twelve: the target is in the journal before the move, and the source is `former`
-    // after the commit. Both are rules of the lifecycle that the model needs.
+    // after the commit. Both are rules of the lifecycle that the model needs. And four in two rounds for the budgets:
+    // of the admin's and the address's changes; of the organization's renames, with a look at the name.
     verb: 'a rename',
-    calls: 14,
-    rounds: 9,
+    calls: 18,
+    rounds: 11,
     prepare: async () => {
       const { email, password } = await newAccount();
       const { access_token } = await logIn(context, { email, password });
       const new_organization_name = `Renamed ${++made}`;
       return async () => {
         const principal = await authenticate(context, access_token);
+        await limitChanges(context, principal.admin);
         await updateOrganization(context, { principal, new_organization_name });
+      };
+    },
+  },
+  {
+    verb: 'a rename to a name that is taken',
+    calls: 8,
+    rounds: 4,
+    prepare: async () => {
+      const { email, password } = await newAccount();
+      const { organization_name: new_organization_name } = await newAccount();
+      const { access_token } = await logIn(context, { email, password });
+      return async () => {
+        const principal = await authenticate(context, access_token);
+        await limitChanges(context, principal.admin);
+        const renamed = updateOrganization(context, { principal, new_organization_name });
+        await expect(renamed).rejects.toMatchObject({ code: 'organization_name_taken' });
+      };
+    },
+  },
+  {
+    verb: 'an update that changes nothing',
+    calls: 5,
+    rounds: 2,
+    prepare: async () => {
+      const { email, password, organization_name } = await newAccount();
+      const { access_token } = await logIn(context, { email, password });
+      return async () => {
+        const principal = await authenticate(context, access_token);
+        await limitChanges(context, principal.admin);
+        await updateOrganization(context, { principal, new_organization_name: organization_name, email });
       };
     },
   },
