@@ -2,7 +2,6 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import type { GetConnInfo } from 'hono/conninfo';
 import { createMiddleware } from 'hono/factory';
 import { HTTPException } from 'hono/http-exception';
-import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
 import { timeout } from 'hono/timeout';
 import { DeploymentMismatchError } from './domain/deployment.ts';
@@ -12,6 +11,9 @@ import type { Env } from './http/env.ts';
 import { problem, problemOf } from './http/problem.ts';
 import type { WaitUntil } from './http/request-context.ts';
 import { requestContext } from './http/request-context.ts';
+import { requestId } from './http/request-id.ts';
+import type { TargetOf } from './http/request-target.ts';
+import { pathOf } from './http/request-target.ts';
 import { accountRoutes } from './http/routes/account.ts';
 import { adminRoutes } from './http/routes/admin.ts';
 import { adminsRoutes } from './http/routes/admins.ts';
@@ -22,16 +24,20 @@ import { orgRoutes } from './http/routes/org.ts';
 import { wellKnownRoutes } from './http/routes/well-known.ts';
 import type { Services } from './services.ts';
 
-const REQUEST_ID_LENGTH = 64;
-
 /**
  * The whole HTTP surface of the service as one Hono app, with no I/O of its own.
  * @param getConnInfo the runtime's way to tell who is at the other end of a request's connection
  * @param waitUntil the runtime's way to let a request's work go on after its answer; left out: it does anyway
+ * @param targetOf the runtime's way to tell the request target as it was sent; left out: the request's URL, normalized
  */
-export function createApp(services: Services, getConnInfo: GetConnInfo, waitUntil?: WaitUntil): OpenAPIHono<Env> {
-  const app = new OpenAPIHono<Env>();
-  app.use(requestId({ limitLength: REQUEST_ID_LENGTH }));
+export function createApp(
+  services: Services,
+  getConnInfo: GetConnInfo,
+  waitUntil?: WaitUntil,
+  targetOf: TargetOf = ({ url }) => url,
+): OpenAPIHono<Env> {
+  const app = new OpenAPIHono<Env>({ getPath: (request, options) => pathOf(targetOf(request, options?.env)) });
+  app.use(requestId(services.context));
   const clientAddress = createClientAddress(services.trustedProxies);
   app.use(
     requestContext(
@@ -58,7 +64,7 @@ export function createApp(services: Services, getConnInfo: GetConnInfo, waitUnti
   app.use('/admin/*', prepared(services));
   app.route('/health', healthRoutes(services.checkReady));
   app.route('/.well-known', wellKnownRoutes());
-  app.route('/org', orgRoutes());
+  app.route('/org', orgRoutes(services.context.settings));
   app.route('/org/admins', adminsRoutes());
   app.route('/org/invites', invitesRoutes());
   app.route('/org/audit', auditRoutes());

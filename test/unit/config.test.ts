@@ -49,6 +49,8 @@ describe('the configuration', () => {
       LIMIT_CREATE: '10/0',
       LIMIT_MAIL: 'none',
       LIMIT_REFRESH: '-1/60',
+      SIGNUP: 'invite',
+      ORG_LOOKUP: 'nobody',
     };
     const problems = problemsOf(wrong);
     for (const name of Object.keys(wrong)) {
@@ -86,6 +88,42 @@ describe('the configuration', () => {
     for (const value of Object.values(parseConfig({}))) expect(value).not.toBe(null);
     for (const wrong of ['10.0.0.0/33', '::/129', 'proxy.example.com', '10.0.0.1,,10.0.0.2', '10/8']) {
       expect(problemsOf({ TRUSTED_PROXIES: wrong })).toHaveLength(1);
+    }
+  });
+
+  test('wants keys that nobody guesses for sign-up by key, and none where sign-up is open', () => {
+    const missing = problemsOf({ SIGNUP: 'key' });
+    expect(missing).toEqual([expect.stringMatching(/^SIGNUP_KEYS is missing.*openssl rand/)]);
+    const key = 'a-key-of-16-characters';
+    const { SIGNUP_KEYS } = parseConfig({ SIGNUP: 'key', SIGNUP_KEYS: `${key} , ${key}s` });
+    expect(SIGNUP_KEYS).toEqual([key, `${key}s`]);
+    expect(problemsOf({ SIGNUP: 'closed', SIGNUP_KEYS: key })).toEqual([]);
+    expect(problemsOf({ SIGNUP_KEYS: key })).toEqual([
+      expect.stringMatching(/^SIGNUP_KEYS is set, and SIGNUP is open/),
+    ]);
+    for (const wrong of [
+      'x'.repeat(15),
+      `${key},,${key}`,
+      `${key},`,
+      'a key with some spaces',
+      'file:/run/secrets/keys',
+    ]) {
+      expect(problemsOf({ SIGNUP: 'key', SIGNUP_KEYS: wrong })).toEqual([
+        expect.stringMatching(/^SIGNUP_KEYS must be/),
+      ]);
+    }
+  });
+
+  test('wants the address and the secret of a CAPTCHA verifier together, and sends the secret nowhere in the clear', () => {
+    const env = { CAPTCHA_VERIFY_URL: 'https://captcha.example/siteverify', CAPTCHA_SECRET: 'hunter2' };
+    expect(problemsOf(env)).toEqual([]);
+    for (const name of ['CAPTCHA_VERIFY_URL', 'CAPTCHA_SECRET']) {
+      expect(problemsOf({ ...env, [name]: '' })).toEqual([expect.stringMatching(new RegExp(`^${name} is missing`))]);
+    }
+    const open = problemsOf({ ...env, CAPTCHA_VERIFY_URL: 'http://captcha.example/siteverify' });
+    expect(open).toEqual([expect.stringMatching(/^CAPTCHA_VERIFY_URL starts with http:.* Use https/)]);
+    for (const host of ['127.0.0.1', 'localhost:8080', '[::1]:8080']) {
+      expect(problemsOf({ ...env, CAPTCHA_VERIFY_URL: `http://${host}/siteverify` })).toEqual([]);
     }
   });
 

@@ -18,11 +18,14 @@ import type { OrganizationName } from './name.ts';
 import { collectionCandidates, parseOrganizationName } from './name.ts';
 import { nameTaken } from './refusals.ts';
 import type { DeleteOperation, OrganizationDocument } from './schema.ts';
+import { requireCaptcha } from './sign-up.ts';
 
 export type CreateOrganizationInput = {
   readonly organization_name: string;
   readonly email: string;
   readonly password: string;
+  /** Of a solved CAPTCHA, where one is asked for. */
+  readonly captcha_token?: string | undefined;
   /** The ids to create under, never used before; left out: new ones. */
   readonly ids?: { readonly organizationId: string; readonly adminId: string };
 };
@@ -39,7 +42,7 @@ export type CreateOrganizationResult = {
 /**
  * Creates an organization, its collection and its first admin, or nothing at all. The organization is journaled as
  * `creating` before anything else, and is there for others from the one write that makes it `active`.
- * @throws {DomainError} invalid_input, organization_name_taken, busy, unavailable
+ * @throws {DomainError} invalid_input, captcha_required, organization_name_taken, busy, unavailable
  */
 export async function createOrganization(
   context: Context,
@@ -47,6 +50,8 @@ export async function createOrganization(
 ): Promise<CreateOrganizationResult> {
   const name = parseOrganizationName(input.organization_name, 'organization_name');
   checkNewPassword(input.password, 'password', { email: input.email, organizationName: name.name });
+  // After the checks that cost nothing: a token is good once.
+  await requireCaptcha(context, input.captcha_token);
   const ids = input.ids ?? { organizationId: context.newId(), adminId: context.newId() };
   const creating = await journal(context, name, ids);
   let result: CreateOrganizationResult | undefined;

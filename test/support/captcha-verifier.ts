@@ -1,0 +1,76 @@
+import type { ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
+import { freePort } from './free-port.ts';
+
+/** How a verifier answers from now on; `answers`: as Turnstile does. */
+export type Verdict = 'answers' | 'fails' | 'redirects' | 'talks' | 'hangs' | 'refuses the secret';
+
+export type CaptchaVerifier = {
+  readonly url: string;
+  readonly secret: string;
+  /** The variables of a service that asks it. */
+  readonly env: Readonly<Record<string, string>>;
+  /** A token that is good once, as a widget makes it. */
+  newToken(): string;
+  /** What it was sent, as fields. */
+  readonly received: readonly Readonly<Record<string, string>>[];
+  answer(how: Verdict): void;
+  stop(): Promise<void>;
+};
+
+/** A verifier in the form of Turnstile's siteverify, as a server on this machine. */
+export async function startCaptchaVerifier(): Promise<CaptchaVerifier> {
+  const secret = 'the secret key of a widget';
+  const received: Record<string, string>[] = [];
+  const unused = new Set<string>();
+  let made = 0;
+  let verdict: Verdict = 'answers';
+  const say = (response: ServerResponse, status: number, body: unknown, headers = {}) =>
+    response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(JSON.stringify(body));
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const form = Object.fromEntries(new URLSearchParams(Buffer.concat(chunks).toString()));
+    received.push(form);
+    const isForm = request.headers['content-type']?.startsWith('application/x-www-form-urlencoded');
+    const isAsked = request.method === 'POST' && request.url === '/siteverify' && isForm;
+    switch (verdict) {
+      case 'hangs':
+        return;
+      case 'fails':
+        return say(response, 500, { success: true });
+      case 'redirects':
+        return say(response, 307, { success: true }, { Location: '/elsewhere' });
+      case 'talks':
+        return say(response, 200, 'success: true');
+      case 'refuses the secret':
+        return say(response, 200, { success: false, 'error-codes': ['invalid-input-secret'] });
+    }
+    if (!isAsked || form['secret'] !== secret)
+      return say(response, 400, { success: false, 'error-codes': ['bad-request'] });
+    const success = unused.delete(form['response'] ?? '');
+    return say(response, 200, success ? { success } : { success, 'error-codes': ['timeout-or-duplicate'] });
+  });
+  const port = await freePort();
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${port}/siteverify`;
+  return {
+    url,
+    secret,
+    env: { CAPTCHA_VERIFY_URL: url, CAPTCHA_SECRET: secret },
+    newToken: () => {
+      const token = `solved.${++made}`;
+      unused.add(token);
+      return token;
+    },
+    received,
+    answer: (how) => {
+      verdict = how;
+    },
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
