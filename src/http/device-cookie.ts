@@ -1,5 +1,6 @@
 import type { Context as HonoContext } from 'hono';
 import { getCookie, setCookie } from 'hono/cookie';
+import * as z from 'zod';
 import type { DeviceCookie } from '../domain/rate-limit/device-cookie.ts';
 import { DEVICE_PREFIX, DEVICE_SECONDS } from '../domain/rate-limit/device-cookie.ts';
 import type { Env } from './env.ts';
@@ -7,6 +8,13 @@ import type { Env } from './env.ts';
 /** The device cookies that the request brings, of earlier sign-ins. */
 export const deviceCookies = (c: HonoContext<Env>): string[] =>
   Object.entries(getCookie(c)).flatMap(([name, value]) => (name.startsWith(DEVICE_PREFIX) ? [value] : []));
+
+/** For /openapi.json: the header of {@link setDeviceCookie}. */
+export const deviceCookieHeaders = z.object({
+  'set-cookie': z.string().meta({
+    description: 'Marks the device: a later sign-in that sends it has a budget of its own. It grants nothing else.',
+  }),
+});
 
 /** Gives the device a cookie to keep. The browser sends it to the sign-in alone, and no script reads it. */
 export const setDeviceCookie = (c: HonoContext<Env>, { name, value }: DeviceCookie): void =>

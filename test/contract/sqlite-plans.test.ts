@@ -25,7 +25,8 @@ const QUERIES: readonly (readonly [collection: string, index: string, filter: Fi
   ['admins', 'organization_id_*', { organization_id: ID }],
   ['admins', 'organization_id_*', { organization_id: ID, _id: { $gt: ID } }, { _id: 1 }],
   ['admins', 'organization_id_*', { organization_id: ID, audit_due_at: { $gt: NOW } }],
-  ['admins', 'email_key', { email_key: 'e' }, { _id: 1 }],
+  ['admins', 'email_key_email_verified', { email_key: 'e' }, { _id: 1 }],
+  ['admins', 'email_key_email_verified', { email_key: 'e' }, { email_verified: -1, _id: 1 }],
   ['admins', 'audit_due_at', { audit_due_at: { $lt: NOW } }, { audit_due_at: 1 }],
   ['claims', '_id', { _id: ID, organization_id: ID, state: 'held' }],
   ['claims', '_id', { _id: ID, operation_id: ID, due_at: null }],
@@ -101,17 +102,23 @@ describe('the query plans of the SQLite store', () => {
   });
   afterAll(() => driver.close());
 
-  /** The indexes by which the documents are looked up. What is read from end to end appears as `SCAN`. */
-  const indexesOf = async (collection: string, filter: Filter, sort?: Sort): Promise<string[]> => {
+  const planOf = async (collection: string, filter: Filter, sort?: Sort): Promise<string[]> => {
     await executor.execute({ op: 'find', database: DATABASE, collection, filter, limit: 10, sort });
     const [sql, params] = last;
-    return driver
-      .rows(`EXPLAIN QUERY PLAN ${sql}`, params)
-      .map((row) => row['detail'] as string)
+    return driver.rows(`EXPLAIN QUERY PLAN ${sql}`, params).map((row) => row['detail'] as string);
+  };
+
+  /** The indexes by which the documents are looked up. What is read from end to end appears as `SCAN`. */
+  const indexesOf = async (collection: string, filter: Filter, sort?: Sort): Promise<string[]> =>
+    (await planOf(collection, filter, sort))
       .filter((step) => /^(SCAN|SEARCH)\b/.test(step) && !step.includes('json_each'))
       .map((step) => (step.startsWith('SCAN') ? step : (/INDEX (\w+?)(#|_autoindex|_1 )/.exec(step)?.[1] ?? step)))
       .map((index) => (/^(sqlite|collection_\d+)/.test(index) ? '_id' : index));
-  };
+
+  test('a page of an email’s accounts, the verified ones first, is read in the index’s order: none is sorted', async () => {
+    const plan = await planOf('admins', { email_key: 'e' }, { email_verified: -1, _id: 1 });
+    expect(plan.filter((step) => step.includes('TEMP B-TREE'))).toEqual([]);
+  });
 
   for (const [collection, index, filter, sort] of QUERIES) {
     const shape = `${JSON.stringify(filter)}${sort === undefined ? '' : ` by ${JSON.stringify(sort)}`}`;
@@ -140,7 +147,9 @@ describe('the query plans of the SQLite store', () => {
     for (const { name, key } of indexes as readonly Index[]) {
       test(`${collection}: a filter of all fields of ${name} uses it`, async () => {
         const fields = Object.keys(key);
-        const equal = Object.fromEntries(fields.map((field) => [field, sampleOf(field)])) as Filter;
+        // One document has an `_id`: no index serves that better than its own.
+        const compared = fields.filter((field) => field !== '_id');
+        const equal = Object.fromEntries(compared.map((field) => [field, sampleOf(field)])) as Filter;
         expect(await indexesOf(collection, equal)).toEqual([name]);
         const lastField = fields.at(-1) ?? '';
         const range = { ...equal, [lastField]: { $lt: sampleOf(lastField) } } as Filter;

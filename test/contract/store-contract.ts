@@ -404,6 +404,14 @@ export function storeContract(
         }
       });
 
+      it('sort by a flag and the id, with an index in that order: true comes first', async () => {
+        const documents = Array.from({ length: 12 }, (_, n) => ({ _id: `${n + 10}`, of: n % 2, flag: n % 3 === 0 }));
+        const index = { name: 'of_flag', key: { of: 1, flag: -1, _id: 1 } } as const;
+        const collection = await collectionWith(documents, [index]);
+        const page = await collection.find({ of: 0 }, { sort: { flag: -1, _id: 1 }, limit: 4 });
+        expect(ids(page)).toEqual(['10', '16', '12', '14']);
+      });
+
       it('sort by several fields, and page by the last one seen', async () => {
         const documents = Array.from({ length: 25 }, (_, n) => ({ _id: `${n}`.padStart(2, '0'), group: n % 3 }));
         const collection = await collectionWith(documents, [{ name: 'by_group', key: { group: 1 } }]);

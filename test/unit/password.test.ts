@@ -237,7 +237,7 @@ describe('sign-ins at once', () => {
     await executor.close();
   });
 
-  test('of one email with several accounts hash one password at a time', async () => {
+  test('of one email with several verified accounts hash one password at a time', async () => {
     const executor = createSqliteExecutor(openSqliteFile(':memory:'));
     let verified = 0;
     const alone = slots(1, 5000);
@@ -257,7 +257,8 @@ describe('sign-ins at once', () => {
     });
     const email = 'owner@example.com';
     for (const organization_name of ['First', 'Second']) {
-      await createOrganization(context, { organization_name, email, password: PASSWORD });
+      const created = await createOrganization(context, { organization_name, email, password: PASSWORD });
+      await context.master.admins.updateOne({ _id: created.admin_id }, { $set: { email_verified: true } });
     }
     await expect(logIn(context, { email, password: PASSWORD })).rejects.toMatchObject({
       code: 'organization_required',

@@ -1,12 +1,14 @@
 /**
- * Failed sign-ins are counted by account and address before they are recorded, so that an attacker cannot make the log
- * grow without bound: one entry stands for all of some time. A failure for an account that does not exist costs the
- * same one write, and is never recorded: it is of no organization. A count is not sealed until it is recorded.
+ * Failed sign-ins are counted before they are recorded, so that no stranger can make the log grow without bound: one
+ * entry stands for all of an hour. An account has few counters, whatever addresses the failures come from: the block of
+ * the address decides which of them counts. A failure for an account that does not exist costs the same one write, and
+ * is never recorded: it is of no organization. A count is not sealed until it is recorded.
  */
 import { isStoreError } from '../../store/port.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import type { Needs } from '../context.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
+import { blockOf } from '../rate-limit/address.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import { concealAddress, newAddressKey } from './address.ts';
 import type { Recording } from './record.ts';
@@ -15,7 +17,11 @@ import type { SignInFailures } from './schema.ts';
 import { sealNote } from './sealing.ts';
 
 /** How long failures are counted together, unless an admin reads the log before. */
-const COUNTED_MS = 15 * 60 * 1000;
+const COUNTED_MS = 60 * 60 * 1000;
+
+/** The counters of one account and action; and those of all accounts together that do not exist. */
+const SLOTS = 8;
+const NOBODYS_SLOTS = 4096;
 
 const ATTEMPTS = 5;
 
@@ -49,7 +55,11 @@ async function count(
   action: SignInFailures['action'],
 ): Promise<void> {
   const now = clock();
-  const _id = keyedHash(JSON.stringify([action, account?.admin._id ?? wanted, request.address]));
+  const owner = account?.admin._id ?? '';
+  const block = JSON.stringify([owner, blockOf(request.address ?? '')]);
+  const [spread, slots] = account === undefined ? [wanted, NOBODYS_SLOTS] : [block, SLOTS];
+  const slot = Number.parseInt(keyedHash(`slot ${spread}`).slice(0, 8), 16) % slots;
+  const _id = keyedHash(JSON.stringify([action, owner, slot]));
   // The same work for an account that does not exist, of which nothing readable is kept.
   const key = account === undefined ? newAddressKey() : account.organization.address_key;
   const address = await concealAddress(key, request.address);
@@ -59,13 +69,12 @@ async function count(
         { _id },
         {
           $inc: { count: 1 },
-          $set: { last_at: now, request_id: request.id },
+          $set: { last_at: now, request_id: request.id, address: account === undefined ? null : address },
           $setOnInsert: {
             organization_id: account?.organization._id ?? '',
             admin_id: account?.admin._id ?? '',
             action,
             event_id: newId(),
-            address: account === undefined ? null : address,
             first_at: now,
           },
         },

@@ -7,6 +7,8 @@ import { auditNote } from '../audit/note.ts';
 import { flushPendingAudit, withPendingAudit } from '../audit/pending.ts';
 import type { Context } from '../context.ts';
 import { claimToken, findMail, invalidOneTimeToken } from '../one-time-token/one-time-token.ts';
+import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
+import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import { insertOnce } from '../retry.ts';
 import type { Role } from '../roles.ts';
 import { isPermitted } from '../roles.ts';
@@ -17,12 +19,14 @@ export type AcceptedInvitation = {
   admin_id: string;
   admin_email: string;
   role: Role;
+  /** For the device to keep. It is no part of the answer's body. */
+  device_cookie: DeviceCookie;
 };
 
 /**
  * Makes the holder of an invitation's token an admin of the organization, with a password of their own: an account
  * belongs to one organization, also when the address has another account elsewhere. The address is verified by the
- * token. The new admin then signs in as usual.
+ * token. The new admin then signs in as usual; the caller's address and device are known.
  * @throws {DomainError} invalid_input; invalid_one_time_token, also when the inviting admin is no longer permitted to
  *   invite; admin_email_taken, busy
  */
@@ -71,5 +75,6 @@ export async function acceptInvitation(
     admin_id: _id,
     admin_email: admin.email,
     role: admin.role,
+    device_cookie: await recognizeCaller(context, admin),
   };
 }

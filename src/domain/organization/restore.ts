@@ -44,7 +44,7 @@ export async function restoreOrganization(
     await countSignInFailure(context, { wanted, accounts, action: 'session.sign_in_failed' });
     throw new DomainError('invalid_credentials', 'No deleted organization fits this name, email and password.');
   }
-  await succeeded(admin);
+  await succeeded([admin]);
   const id = context.newId();
   const event = { event_id: id, action: 'organization.restored', actor: admin._id, target: deleted._id } as const;
   const begun = await beginOperation(context, {

@@ -10,6 +10,18 @@ export const subscriberOf = (address: string): string => network(address, SUBSCR
 /** The block of an address: its /24 in IPv4, its /64 in IPv6. */
 export const blockOf = (address: string): string => network(address, BLOCK_BITS);
 
+/**
+ * What a whole IPv6 neighbourhood has of a budget, as a multiple of what one block has: one customer may have a /48
+ * (RFC 6177), which is 65,536 blocks.
+ */
+export const NEIGHBOURHOOD = 4;
+
+/** The neighbourhood of an address: its /48 in IPv6. In IPv4 it has none. */
+export function neighbourhoodOf(address: string): string | undefined {
+  const isIpv6 = ipaddr.isValid(address) && ipaddr.process(address).kind() === 'ipv6';
+  return isIpv6 ? network(address, { ipv4: 0, ipv6: 48 }) : undefined;
+}
+
 /** Text that is no Internet address stands for itself. */
 function network(address: string, bits: { readonly ipv4: number; readonly ipv6: number }): string {
   if (!ipaddr.isValid(address)) return address;

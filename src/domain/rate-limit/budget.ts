@@ -2,15 +2,24 @@
  * Budgets: a number of attempts in a number of seconds, counted in the shared store. The count is exact when several
  * instances consume one budget at the same time. The window that follows a used-up window is twice as long, up to an
  * hour: the waits grow, and nothing is locked for good. After a quiet time of one window's length, the growth is
- * forgotten.
+ * forgotten. A budget that strangers can use up together is `steady`: its windows do not grow.
  */
 import { isStoreError } from '../../store/port.ts';
 import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
-import type { BudgetDocument, Limit } from './schema.ts';
+import type { BudgetDocument, Limit, Remaining } from './schema.ts';
 
-/** Whose budget it is, and how large it is. `limit` null: there is none, and every attempt is granted. */
-export type Budget = { readonly name: string; readonly owner: string; readonly limit: Limit | null };
+/** Whose budget it is, and how large it is. */
+export type Budget = {
+  readonly name: string;
+  readonly owner: string;
+  /** Null: there is none, and every attempt is granted. */
+  readonly limit: Limit | null;
+  /** Its windows do not grow. */
+  readonly steady?: boolean;
+  /** The answer's headers do not tell of it. */
+  readonly silent?: boolean;
+};
 
 /** The result of an attempt: granted, with a way to refund it; or refused, with the time to wait. */
 export type Consumed =
@@ -43,14 +52,14 @@ export async function consume(context: BudgetContext, budget: Budget): Promise<C
       const last = await budgets.findOne({ _id });
       if (last === undefined) continue;
       if (last.ends_at > now) {
-        if (last.used >= limit.count) return refuse(context, budget.name, limit, last, now);
+        if (last.used >= limit.count) return refuse(context, budget, limit, last, now);
         continue;
       }
-      window = await openNext(context, last, limit, now);
+      window = await openNext(context, last, { limit, isSteady: budget.steady === true }, now);
       if (window === undefined) continue;
     }
     const { ends_at, used } = window;
-    context.noteBudget({ name: budget.name, limit, left: limit.count - used, seconds: secondsUntil(ends_at, now) });
+    note(context, budget, { limit, left: limit.count - used, seconds: secondsUntil(ends_at, now) });
     return {
       granted: true,
       refund: async () => {
@@ -61,19 +70,38 @@ export async function consume(context: BudgetContext, budget: Budget): Promise<C
   throw new DomainError('busy', 'Too many requests use this limit at the same time. Try again.');
 }
 
+/**
+ * Consumes one attempt of each budget, one after the other, up to the first that refuses: a caller who has used up one
+ * budget draws nothing from the later ones.
+ * @throws {DomainError} busy
+ */
+export async function consumeInTurn(context: BudgetContext, budgets: readonly Budget[]): Promise<Consumed[]> {
+  const consumed: Consumed[] = [];
+  for (const budget of budgets) {
+    const last = await consume(context, budget);
+    consumed.push(last);
+    if (!last.granted) break;
+  }
+  return consumed;
+}
+
 /** Removes a budget's window and its growth: the next attempt begins anew. */
 export async function reset(context: Needs<'master' | 'keyedHash'>, budget: Budget): Promise<void> {
   if (budget.limit !== null) await context.master.budgets.deleteOne({ _id: budgetId(context, budget) });
 }
 
 /**
- * Consumes one attempt, or refuses.
+ * Consumes one attempt of each budget, or refuses: see {@link consumeInTurn}.
  * @throws {DomainError} too_many_requests, busy
  */
-export async function requireBudget(context: BudgetContext, budget: Budget): Promise<void> {
-  const consumed = await consume(context, budget);
-  if (!consumed.granted) throw tooManyRequests(consumed.seconds);
+export async function requireBudget(context: BudgetContext, ...budgets: readonly Budget[]): Promise<void> {
+  const last = (await consumeInTurn(context, budgets)).at(-1);
+  if (last?.granted === false) throw tooManyRequests(last.seconds);
 }
+
+/** A limit of so many times as many attempts. */
+export const multiplied = (limit: Limit | null, factor: number): Limit | null =>
+  limit === null ? null : { ...limit, count: limit.count * factor };
 
 /** The refusal of a request that has to wait. */
 export const tooManyRequests = (seconds: number): DomainError =>
@@ -107,22 +135,32 @@ async function consumeOpen(
 async function openNext(
   { master }: BudgetContext,
   last: BudgetDocument,
-  limit: Limit,
+  { limit, isSteady }: { readonly limit: Limit; readonly isSteady: boolean },
   now: Date,
 ): Promise<BudgetDocument | undefined> {
   const { _id, ends_at, used } = last;
-  const level = last.expires_at > now && used >= limit.count ? last.backoff_level + 1 : 0;
+  const level = !isSteady && last.expires_at > now && used >= limit.count ? last.backoff_level + 1 : 0;
   const next = { used: 1, ...windowFrom(now, limit, level) };
   const { matched } = await master.budgets.updateOne({ _id, ends_at, used }, { $set: next });
   return matched === 0 ? undefined : { _id, ...next };
 }
 
-function refuse(context: BudgetContext, name: string, limit: Limit, { ends_at }: BudgetDocument, now: Date): Consumed {
+function refuse(
+  context: BudgetContext,
+  budget: Budget,
+  limit: Limit,
+  { ends_at }: BudgetDocument,
+  now: Date,
+): Consumed {
   const { id, address } = context.request;
   const seconds = secondsUntil(ends_at, now);
-  context.noteBudget({ name, limit, left: 0, seconds });
-  context.log('warn', 'rate_limit.refused', { request_id: id, budget: name, address, seconds });
+  note(context, budget, { limit, left: 0, seconds });
+  context.log('warn', 'rate_limit.refused', { request_id: id, budget: budget.name, address, seconds });
   return { granted: false, seconds };
+}
+
+function note(context: BudgetContext, { name, silent }: Budget, remaining: Omit<Remaining, 'name'>): void {
+  if (silent !== true) context.noteBudget({ name, ...remaining });
 }
 
 function windowFrom(now: Date, { seconds }: Limit, level: number): Omit<BudgetDocument, '_id' | 'used'> {

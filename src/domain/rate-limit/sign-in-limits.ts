@@ -3,10 +3,13 @@
  * accounts that exist and accounts that do not:
  *
  * - each address has a budget for all accounts (LIMIT_LOGIN_ADDRESS): see by-address.ts;
- * - each account has a budget for each block of addresses, and one of ten times that size for all blocks together
- *   (LIMIT_LOGIN_ACCOUNT). Callers that the account does not recognize share them;
- * - an address or a device that signed in to the account before has a budget of its own instead. Nobody else can use
- *   it up, and a correct password resets it.
+ * - each account has a budget for each block of addresses, one of four times that size for each neighbourhood of IPv6,
+ *   and one of ten times that size for all blocks together (LIMIT_LOGIN_ACCOUNT). Callers that the account does not
+ *   recognize share them. The last one's window never grows: strangers can use it up, and the owner waits for it;
+ * - an address or a device that signed in to the account before, reset its password or verified its email has a budget
+ *   of its own instead. Nobody else can use it up, and a correct password resets it.
+ *
+ * The answer's headers tell of one budget of the account, by one name, whichever it is.
  *
  * In the shared budgets the account is the email alone, without the organization that is named. A correct password
  * refunds its own attempt there and no other: anyone may create an organization for another's email, and sign in to it.
@@ -14,9 +17,14 @@
 import type { AdminDocument } from '../admin/schema.ts';
 import type { Needs } from '../context.ts';
 import { blockOf, subscriberOf } from './address.ts';
-import type { Budget, BudgetContext, Consumed } from './budget.ts';
-import { consume, reset, tooManyRequests } from './budget.ts';
-import { recognizeDevice } from './device-cookie.ts';
+import type { Budget, BudgetContext } from './budget.ts';
+import { consume, consumeInTurn, multiplied, reset, tooManyRequests } from './budget.ts';
+import { neighbourhoodBudgets } from './by-address.ts';
+import type { DeviceCookie } from './device-cookie.ts';
+import { createDeviceCookie, recognizeDevice } from './device-cookie.ts';
+
+/** What headers call the budget of the account, the caller's own or the block's. */
+const ACCOUNT = 'login-account';
 
 /** The budget of all unrecognized callers together, as a multiple of one block's. */
 const EVERYWHERE = 10;
@@ -31,8 +39,8 @@ const MAX_KNOWN = 16;
 /** The accounts whose password may be tried. */
 export type AccountLimits = {
   readonly admitted: readonly AdminDocument[];
-  /** To be called when the password of this account was correct. Never throws. */
-  succeeded(admin: AdminDocument): Promise<void>;
+  /** To be called once, with the accounts whose password was correct. Never throws. */
+  succeeded(admins: readonly AdminDocument[]): Promise<void>;
 };
 
 /**
@@ -58,12 +66,14 @@ export async function limitByAccount(
     const budget = ownBudget(context, admin, address, deviceCookies);
     if (budget !== undefined) ownBudgets.set(admin, budget);
   }
+  // The same work for an account that does not exist.
+  if (admins.length === 0) ownBudget(context, { _id: '' }, address, deviceCookies);
   const unrecognized = admins.filter((admin) => !ownBudgets.has(admin));
   const needsShared = unrecognized.length > 0 || ownBudgets.size === 0;
 
   const [own, shared] = await Promise.all([
     Promise.all([...ownBudgets].map(async ([admin, budget]) => [admin, await consume(context, budget)] as const)),
-    needsShared ? consumeShared(context, emailKey, address) : [],
+    needsShared ? consumeInTurn(context, sharedBudgets(context, emailKey, address)) : [],
   ]);
   const admitted = own.flatMap(([admin, { granted }]) => (granted ? [admin] : []));
   if (shared.every(({ granted }) => granted)) admitted.push(...unrecognized);
@@ -73,29 +83,52 @@ export async function limitByAccount(
   if (admitted.length === 0 && waits.length > 0) throw tooManyRequests(Math.min(...waits));
   return {
     admitted,
-    succeeded: async (admin) => {
-      const own = ownBudgets.get(admin);
-      try {
-        await Promise.all([
-          ...shared.map((consumed) => (consumed.granted ? consumed.refund() : undefined)),
-          own && reset(context, own),
-          noteAddress(context, admin, address),
-        ]);
-      } catch (error) {
-        context.log('warn', 'rate_limit.not_updated', { request_id: context.request.id, error });
-      }
+    succeeded: async (admins) => {
+      const resets = admins.flatMap((admin) => ownBudgets.get(admin) ?? []).map((budget) => reset(context, budget));
+      await writeOrLog(context, [
+        ...shared.map((consumed) => (consumed.granted ? consumed.refund() : undefined)),
+        ...resets,
+        ...admins.map((admin) => noteAddress(context, admin, address)),
+      ]);
     },
   };
 }
 
-/** The block's budget first: then no block can consume more of the budget for all than its own. */
-async function consumeShared(context: BudgetContext, emailKey: string, address: string): Promise<Consumed[]> {
-  const limit = context.settings.limits.loginAccount;
-  const owner = JSON.stringify([emailKey, blockOf(address)]);
-  const block = await consume(context, { name: 'login-account', owner, limit });
-  if (!block.granted) return [block];
-  const everywhere = limit === null ? null : { ...limit, count: limit.count * EVERYWHERE };
-  return [block, await consume(context, { name: 'login-everywhere', owner: emailKey, limit: everywhere })];
+/** The smaller one first: then no block and no neighbourhood can consume more of the larger ones than its own. */
+function sharedBudgets({ settings }: BudgetContext, emailKey: string, address: string): Budget[] {
+  const limit = settings.limits.loginAccount;
+  const everywhere = { owner: emailKey, limit: multiplied(limit, EVERYWHERE), steady: true, silent: true };
+  return [
+    { name: ACCOUNT, owner: JSON.stringify([emailKey, blockOf(address)]), limit },
+    ...neighbourhoodBudgets(address, { name: ACCOUNT, limit, account: emailKey }),
+    { name: 'login-everywhere', ...everywhere },
+  ];
+}
+
+/**
+ * Makes the caller's address known to an admin who has shown to be its owner by a mailed token, as a sign-in does. Never
+ * throws.
+ * @returns the cookie that makes the device known
+ */
+export async function recognizeCaller(
+  context: BudgetContext & Needs<'newId'>,
+  admin: AdminDocument,
+): Promise<DeviceCookie> {
+  const { address } = context.request;
+  if (address !== null) await writeOrLog(context, [noteAddress(context, admin, address)]);
+  return createDeviceCookie(context, admin);
+}
+
+/** Nothing is refused because one of these writes failed. */
+async function writeOrLog(
+  { log, request }: BudgetContext,
+  writes: readonly (Promise<void> | undefined)[],
+): Promise<void> {
+  try {
+    await Promise.all(writes);
+  } catch (error) {
+    log('warn', 'rate_limit.not_updated', { request_id: request.id, error });
+  }
 }
 
 /**
@@ -104,7 +137,7 @@ async function consumeShared(context: BudgetContext, emailKey: string, address: 
  */
 function ownBudget(
   context: BudgetContext,
-  admin: AdminDocument,
+  admin: Pick<AdminDocument, '_id' | 'known_addresses'>,
   address: string,
   deviceCookies: readonly string[],
 ): Budget | undefined {
@@ -114,7 +147,7 @@ function ownBudget(
   if (device === undefined && !isKnown) return undefined;
   const caller = device === undefined ? `address ${subscriberOf(address)}` : `device ${device}`;
   return {
-    name: 'login-account',
+    name: ACCOUNT,
     owner: JSON.stringify([admin._id, 'own', caller]),
     limit: context.settings.limits.loginAccount,
   };
@@ -141,5 +174,5 @@ async function noteAddress(context: BudgetContext, admin: AdminDocument, address
 }
 
 /** It starts with a letter: a path of an update names no position in a list. */
-const knownAs = ({ keyedHash }: Needs<'keyedHash'>, admin: AdminDocument, address: string): string =>
+const knownAs = ({ keyedHash }: Needs<'keyedHash'>, admin: Pick<AdminDocument, '_id'>, address: string): string =>
   `a${keyedHash(`known ${admin._id} ${subscriberOf(address)}`).slice(0, 32)}`;

@@ -1,22 +1,19 @@
 import type { Account } from '../admin/account.ts';
 import { rehash } from '../admin/credentials.ts';
-import type { AdminDocument } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
 import { recordEvent } from '../audit/record.ts';
 import { countSignInFailure } from '../audit/sign-in-failures.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { organizationKey } from '../organization/name.ts';
-import type { OrganizationDocument } from '../organization/schema.ts';
 import { limitByAddress } from '../rate-limit/by-address.ts';
 import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { createDeviceCookie } from '../rate-limit/device-cookie.ts';
-import type { AccountLimits } from '../rate-limit/sign-in-limits.ts';
 import { limitByAccount } from '../rate-limit/sign-in-limits.ts';
 import { openSession } from './open-session.ts';
 import type { Tokens } from './tokens.ts';
 
-/** The accounts of one email that a sign-in without `organization_name` tries: this bounds its hashing. */
+/** The accounts of one email that a sign-in without `organization_name` finds: this bounds its hashing. */
 const MAX_ACCOUNTS = 8;
 
 export type LogInInput = {
@@ -36,31 +33,42 @@ export type LogInResult = Tokens & {
 };
 
 /**
- * Signs an admin in. The work is the same for an account that does not exist.
+ * Signs an admin in. Store calls, budgets and hashing are the same for an account that does not exist, and whatever
+ * accounts others have created for the email. Only several verified accounts cost more: a hash for each.
  * @throws {DomainError} invalid_credentials, the same for every reason; organization_required when the password is
- *   correct for accounts of several organizations; too_many_requests, busy
+ *   correct for several verified accounts; too_many_requests, busy
  */
 export const logIn = (context: Context, input: LogInInput): Promise<LogInResult> =>
   context.passwords.admit(() => logInAdmitted(context, input));
 
 async function logInAdmitted(context: Context, input: LogInInput): Promise<LogInResult> {
-  const { candidates, limits } = await findAccounts(context, input);
-  if (candidates.length > MAX_ACCOUNTS) throw organizationRequired([]);
+  const { email, password, device_cookies: deviceCookies } = input;
+  const [candidates] = await Promise.all([findCandidates(context, input), limitByAddress(context, 'loginAddress')]);
+  const admins = candidates.map(({ admin }) => admin);
+  const limits = await limitByAccount(context, { emailKey: emailKey(email), admins, deviceCookies }).catch(
+    async (error: unknown) => {
+      if (error instanceof DomainError && error.code === 'too_many_requests') {
+        await countFailure(context, input, candidates, 'session.sign_in_throttled');
+      }
+      throw error;
+    },
+  );
   const accounts = candidates.filter(({ admin }) => limits.admitted.includes(admin));
   const matching: Account[] = [];
   // One after the other: a sign-in that hashed for all its accounts at once could fill the hasher's bound by itself.
   for (const account of accounts) {
-    if (await context.passwords.verify(input.password, account.admin.password_hash)) matching.push(account);
+    if (await context.passwords.verify(password, account.admin.password_hash)) matching.push(account);
   }
-  if (accounts.length === 0) await context.passwords.verify(input.password, undefined);
+  if (accounts.length === 0) await context.passwords.verify(password, undefined);
   const [account, ...others] = matching;
   if (account === undefined) {
     await countFailure(context, input, accounts, 'session.sign_in_failed');
     throw invalidCredentials();
   }
-  const settled = matching.map(({ admin }) =>
-    Promise.all([limits.succeeded(admin), rehash(context, { admin, password: input.password })]),
-  );
+  const settled = [
+    limits.succeeded(matching.map(({ admin }) => admin)),
+    ...matching.map(({ admin }) => rehash(context, { admin, password })),
+  ];
   if (others.length > 0) {
     await Promise.all(settled);
     throw organizationRequired(matching.map(({ organization }) => organization.name));
@@ -79,49 +87,28 @@ async function logInAdmitted(context: Context, input: LogInInput): Promise<LogIn
 }
 
 /**
- * The accounts that the sign-in may be for, and those of them whose password may be tried.
- * @throws {DomainError} too_many_requests, busy
+ * The accounts that the sign-in may be for, in two store calls: the one of the organization that is named; otherwise
+ * the verified ones of the email, or the oldest one when none is verified. Anyone may create an account for another's
+ * email. So nobody can add accounts to those that a stranger's sign-in tries, or put one before another's.
  */
-async function findAccounts(
-  context: Context,
-  input: LogInInput,
-): Promise<{ candidates: readonly Account[]; limits: AccountLimits }> {
-  const [{ admins, named }] = await Promise.all([findAdmins(context, input), limitByAddress(context, 'loginAddress')]);
-  const active = named === undefined ? findActive(context, admins) : Promise.resolve(named);
-  const accounts = active.then((organizations) =>
-    admins.flatMap((admin) =>
-      organizations.filter(({ _id }) => _id === admin.organization_id).map((found) => ({ admin, organization: found })),
-    ),
-  );
-  const asked = { emailKey: emailKey(input.email), admins, deviceCookies: input.device_cookies };
-  const limiting = limitByAccount(context, asked).catch(async (error: unknown) => {
-    if (error instanceof DomainError && error.code === 'too_many_requests') {
-      await countFailure(context, input, await accounts, 'session.sign_in_throttled');
-    }
-    throw error;
-  });
-  const [candidates, limits] = await Promise.all([accounts, limiting]);
-  return { candidates, limits };
-}
-
-/** The admins of the email; with the organization of the name, or none, where one is named. */
-async function findAdmins(
-  { master }: Context,
-  { email, organization_name }: LogInInput,
-): Promise<{ readonly admins: readonly AdminDocument[]; readonly named?: readonly OrganizationDocument[] }> {
-  const { admins, organizations } = master;
+async function findCandidates({ master }: Context, { email, organization_name }: LogInInput): Promise<Account[]> {
   const email_key = emailKey(email);
-  if (organization_name === undefined) {
-    return { admins: await admins.find({ email_key }, { sort: { _id: 1 }, limit: MAX_ACCOUNTS + 1 }) };
+  if (organization_name !== undefined) {
+    const key = organizationKey(organization_name) ?? '';
+    const organization = await master.organizations.findOne({ key, status: 'active' });
+    const admin = await master.admins.findOne({ organization_id: organization?._id ?? '', email_key });
+    return organization && admin ? [{ admin, organization }] : [];
   }
-  const key = organizationKey(organization_name);
-  const organization = key === undefined ? undefined : await organizations.findOne({ key, status: 'active' });
-  const own = { organization_id: organization?._id ?? '', email_key };
-  return { admins: await admins.find(own, { limit: 1 }), named: organization === undefined ? [] : [organization] };
+  const order = { email_verified: -1, _id: 1 } as const;
+  const admins = await master.admins.find({ email_key }, { sort: order, limit: MAX_ACCOUNTS });
+  const ids = admins.map((admin) => admin.organization_id);
+  const organizations = await master.organizations.find({ _id: { $in: ids }, status: 'active' });
+  const active = admins.flatMap((admin) =>
+    organizations.filter(({ _id }) => _id === admin.organization_id).map((found) => ({ admin, organization: found })),
+  );
+  const verified = active.filter(({ admin }) => admin.email_verified);
+  return verified.length > 0 ? verified : active.slice(0, 1);
 }
-
-const findActive = ({ master }: Context, admins: readonly AdminDocument[]): Promise<OrganizationDocument[]> =>
-  master.organizations.find({ _id: { $in: admins.map((admin) => admin.organization_id) }, status: 'active' });
 
 /** One write for each account that was tried, and one for an account that does not exist. */
 function countFailure(

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { logIn } from '../../domain/session/log-in.ts';
 import { refreshSession } from '../../domain/session/refresh.ts';
 import { endSession, listSessions, logOut, logOutEverywhere } from '../../domain/session/sessions.ts';
-import { deviceCookies, setDeviceCookie } from '../device-cookie.ts';
+import { deviceCookieHeaders, deviceCookies, setDeviceCookie } from '../device-cookie.ts';
 import { routeGroup } from '../route.ts';
 import { email, membership, organizationName, page, pageQuery, password, timestamp, tokens } from '../schemas.ts';
 
@@ -27,12 +27,7 @@ export function adminRoutes() {
     answer: {
       description: 'Signed in.',
       schema: tokens.extend({ admin_id: z.string(), admin_email: z.string(), organization: z.string() }),
-      headers: z.object({
-        'set-cookie': z.string().meta({
-          description:
-            'Marks the device: a later sign-in that sends it has a budget of its own. It grants nothing else.',
-        }),
-      }),
+      headers: deviceCookieHeaders,
     },
     refusals: [401, 409, 429],
     verb: async (context, input, c) => {
