@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Context } from '../../src/domain/context.ts';
 import type { Budget, Consumed } from '../../src/domain/rate-limit/budget.ts';
-import { consume, reset } from '../../src/domain/rate-limit/budget.ts';
+import { consume, consumeInTurn, requireBudget, reset } from '../../src/domain/rate-limit/budget.ts';
 import type { Remaining } from '../../src/domain/rate-limit/schema.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
@@ -98,6 +98,29 @@ describe('a budget', () => {
     expect(await useUp()).toBe(60);
     time.advance(3 * MINUTE_MS);
     expect(await useUp()).toBe(60);
+  });
+
+  test('that is steady waits as long after each window', async () => {
+    const steady = { ...budget, steady: true };
+    for (let window = 0; window < 5; window++) {
+      for (let attempt = 1; attempt <= 5; attempt++) expect((await consume(context, steady)).granted).toBe(true);
+      expect(await consume(context, steady)).toEqual({ granted: false, seconds: 60 });
+      time.advance(MINUTE_MS);
+    }
+  });
+
+  test('that is silent tells nothing of what is left', async () => {
+    for (let attempt = 1; attempt <= 6; attempt++) await consume(context, { ...budget, silent: true });
+    expect(noted).toEqual([]);
+  });
+
+  test('that refuses keeps the caller from the ones after it', async () => {
+    const [small, large] = [budget, { name: 'large', owner: 'everyone', limit: { count: 7, seconds: 60 } }];
+    for (let attempt = 1; attempt <= 20; attempt++) await consumeInTurn(context, [small, large]);
+    expect((await context.master.budgets.find({})).map(({ used }) => used).sort()).toEqual([5, 5]);
+    const other = { ...small, owner: 'another' };
+    for (let attempt = 1; attempt <= 2; attempt++) await requireBudget(context, other, large);
+    await expect(requireBudget(context, other, large)).rejects.toMatchObject({ code: 'too_many_requests' });
   });
 
   test('has an attempt more after a refund, and all of them after a reset', async () => {
