@@ -7,7 +7,7 @@ const repository = join(import.meta.dirname, '../..');
 writeFileSync(join(repository, '.dev.vars.example'), exampleFile());
 
 const readme = join(repository, 'README.md');
-const TABLE = /\| Variable +\| Default +\|.*\n(?:\|.*\n)+/;
+const TABLE = /^\| Variable .*\n(?:\|.*\n)+/m;
 writeFileSync(
   readme,
   readFileSync(readme, 'utf8').replace(TABLE, () => markdownTable()),

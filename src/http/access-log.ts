@@ -2,6 +2,7 @@ import type { MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import type { Env } from './env.ts';
+import { clientRequestId } from './request-id.ts';
 
 /**
  * One line a request: the route's pattern, not its address, so that nothing a caller typed is logged. Of a refusal it
@@ -13,6 +14,7 @@ export const accessLog: MiddlewareHandler<Env> = createMiddleware<Env>(async (c,
   const { log, request } = c.get('context');
   log('info', 'request', {
     request_id: c.get('requestId'),
+    client_request_id: clientRequestId(c),
     method: c.req.method,
     route: routePath(c, -1),
     status: c.res.status,

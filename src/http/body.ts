@@ -16,29 +16,46 @@ export const boundedBody: MiddlewareHandler<Env> = bodyLimit({
   onError: (c) => problem(c, 'body_too_large', `Send a body of at most ${MAX_BODY_BYTES} bytes.`),
 });
 
-/** Lets through what is JSON, says so and is not nested too deep. Answers 415 and 400. */
+/**
+ * Lets through what is JSON, says so, is not nested too deep and has one meaning: bytes that are not UTF-8, and a name
+ * twice in one object, are read in different ways by a proxy and by this service (RFC
+ * 7493, sections 2.1 and 2.3). Answers 415 and 400.
+ */
 export const jsonBody: MiddlewareHandler<Env> = createMiddleware<Env>(async (c, next) => {
   const type = c.req.header('Content-Type')?.split(';', 1)[0]?.trim().toLowerCase();
   if (type !== 'application/json') {
     return problem(c, 'unsupported_media_type', 'Send JSON, with Content-Type: application/json.');
   }
-  if (nestsDeeper(await c.req.text(), MAX_DEPTH)) {
+  const text = decodeUtf8(await c.req.arrayBuffer());
+  if (text === undefined) return problem(c, 'malformed_json', 'Send JSON in UTF-8.');
+  const { depth, members } = shapeOf(text);
+  // Before the text is parsed: a parser would have nested by then.
+  if (depth > MAX_DEPTH) {
     return problem(c, 'malformed_json', `Send JSON that is nested at most ${MAX_DEPTH} levels deep.`);
   }
+  let value: unknown;
   try {
-    await c.req.json();
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
+    value = JSON.parse(text);
+  } catch {
     return problem(c, 'malformed_json', 'The body is not well-formed JSON.');
   }
+  if (countMembers(value) < members) return problem(c, 'malformed_json', 'Send each name once in an object.');
   await next();
 });
 
-/**
- * Whether brackets outside of strings nest deeper than that. Looks at the text, for a parser would have nested by then,
- * and at each character once.
- */
-export function nestsDeeper(text: string, depth: number): boolean {
+/** The text of UTF-8, without a byte order mark (RFC 8259, section 8.1); undefined for other bytes. */
+function decodeUtf8(bytes: ArrayBuffer): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** How deep a JSON text nests, and how many members its objects have. Looks at each character once. */
+export function shapeOf(text: string): { depth: number; members: number } {
+  let depth = 0;
+  let members = 0;
   let open = 0;
   let inString = false;
   for (let index = 0; index < text.length; index++) {
@@ -47,9 +64,16 @@ export function nestsDeeper(text: string, depth: number): boolean {
       if (character === '\\') index++;
       else if (character === '"') inString = false;
     } else if (character === '"') inString = true;
-    else if (character === '{' || character === '[') open++;
+    else if (character === ':') members++;
+    else if (character === '{' || character === '[') depth = Math.max(depth, ++open);
     else if (character === '}' || character === ']') open--;
-    if (open > depth) return true;
   }
-  return false;
+  return { depth, members };
+}
+
+/** How many members the objects of a parsed text have: of equal names, one is left. */
+function countMembers(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  const inner: unknown[] = Object.values(value);
+  return inner.reduce((sum: number, each) => sum + countMembers(each), Array.isArray(value) ? 0 : inner.length);
 }

@@ -43,11 +43,11 @@ function parseNetwork(text: string): [Address, number] {
  * Undefined for what is none.
  */
 function parseAddress(text: string): Address | undefined {
-  const bare = text
+  const [bare = ''] = text
     .trim()
     .replace(/^\[([^\]]*)\](:\d+)?$/, '$1')
     .replace(/^(\d+\.\d+\.\d+\.\d+):\d+$/, '$1')
-    .replace(/%.*$/, '');
+    .split('%', 1);
   if (!ipaddr.IPv4.isValidFourPartDecimal(bare) && !ipaddr.IPv6.isValid(bare)) return undefined;
   return ipaddr.process(bare);
 }

@@ -17,7 +17,7 @@ export function createLog(write: (line: string) => void): Log {
 
 function describeError(error: Error): Record<string, unknown> {
   const { code } = error as { code?: unknown };
-  const place = /([\w.-]+\.[jt]s:\d+)/.exec(error.stack ?? '')?.[1];
+  const place = /[\\/( ]([\w.-]+\.[jt]s:\d+)/.exec(error.stack ?? '')?.[1];
   return {
     name: error.name,
     ...((typeof code === 'string' || typeof code === 'number') && { code }),
