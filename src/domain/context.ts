@@ -15,8 +15,8 @@ export type Passwords = {
   /** Runs a whole sign-in. @throws {DomainError} busy, before any of the work, where too many are under way */
   admit<T>(signIn: () => Promise<T>): Promise<T>;
   /**
-   * Runs the hashing of a caller who is signed in already, within a part of what is hashed at once: the rest is there
-   * for others' sign-ins. @throws {DomainError} busy
+   * Runs the hashing of a caller who has an access token or a mailed token, within a part of what is hashed at once: the
+   * rest is there for others' sign-ins. @throws {DomainError} busy
    */
   share<T>(hashing: () => Promise<T>): Promise<T>;
   /** Whether a hash was made at a lower cost than is configured now. */
@@ -55,6 +55,8 @@ export type Settings = {
   readonly nameLeaseMs: number;
   /** How long a deleted organization can be restored, in milliseconds; 0: nothing is kept. */
   readonly retentionMs: number;
+  /** How long entries of the audit log are kept, in milliseconds; 0: for good. */
+  readonly auditRetentionMs: number;
   /** How long a sign-in is fresh enough to change email or password, in seconds. */
   readonly freshSignInSeconds: number;
   /** Where the front end is that the links in mails lead to; undefined: mails say which call to make. */
@@ -66,6 +68,8 @@ export type Settings = {
   readonly signUpKeys: readonly string[];
   /** Who may look an organization up by its name: anyone, or its own admins. */
   readonly orgLookup: 'public' | 'members';
+  /** What no organization may be called: see organization/new-name.ts. */
+  readonly reservedNames: ReadonlySet<string>;
   /** How long a session lasts at most, and unused, in seconds. */
   readonly sessionSeconds: { readonly absolute: number; readonly idle: number };
   /** How often what may be done; null: as often as one likes. See rate-limit/. */

@@ -3,11 +3,14 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
+import type { Message } from '../../src/domain/outbox/schema.ts';
 import { openSession } from '../../src/domain/session/open-session.ts';
+import type { Hasher } from '../../src/platform/hashing/hasher.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { Services } from '../../src/services.ts';
 import type { Executor } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
+import { until } from '../support/deadline.ts';
 import { createInstance } from '../support/instance.ts';
 
 const PASSWORD = 'correct horse battery';
@@ -29,11 +32,16 @@ let context: Context;
 let app: ReturnType<typeof createApp>;
 /** Passwords that were hashed, or compared with a hash. */
 let hashed: number;
+/** Those of them that were hashed in the share of the holders of tokens. */
+let shared: number;
+let sent: Message[];
 let made: number;
 
 beforeEach(() => {
   executor = createSqliteExecutor(openSqliteFile(':memory:'));
   hashed = 0;
+  shared = 0;
+  sent = [];
   made = 0;
 });
 
@@ -43,8 +51,22 @@ async function open(env: Readonly<Record<string, string>>): Promise<void> {
     hashed++;
     return `plain:${password}`;
   };
-  const hasher = { hash, verify: async (password: string, of: string) => (await hash(password)) === of };
-  services = createInstance(executor, { ...OFF, ...env }, { hasher });
+  const hasher: Hasher = {
+    hash,
+    verify: async (password, of) => (await hash(password)) === of,
+    share: (work) => {
+      shared++;
+      return work();
+    },
+  };
+  const send = async (message: Message) => {
+    sent.push(message);
+    return 'sent' as const;
+  };
+  const background = async (work: () => Promise<unknown>) => {
+    await work();
+  };
+  services = createInstance(executor, { ...OFF, ...env }, { hasher, mailer: { send }, background });
   await services.prepare();
   context = services.context;
   app = createApp(services, (c: HonoContext) => ({ remote: { address: c.env.peer } }));
@@ -253,6 +275,56 @@ describe('an update that changes nothing', () => {
     expect([status, hashed, json['access_token']]).toEqual([200, 0, undefined]);
     expect(await context.master.sessions.find({})).toEqual(sessions);
     expect(await audited(account.organizationId)).toEqual(entries);
+  });
+});
+
+describe('the share of the hasher for those who have a token', () => {
+  const mailed = (to: string, subject: RegExp) =>
+    until('the mail', () => {
+      const mail = sent.find((message) => message.to === to && subject.test(message.subject));
+      return mail && (/^Token: (\S+)$/m.exec(mail.text)?.[1] ?? '');
+    });
+
+  test.each<[string, number, (account: Account) => Promise<{ status: number }>]>([
+    ['an update', 2, ({ token }) => update(token, { current_password: PASSWORD, password: OTHER_PASSWORD })],
+    [
+      'another password',
+      2,
+      ({ token }) => {
+        const body = { current_password: PASSWORD, new_password: OTHER_PASSWORD };
+        return call('POST /admin/password/change', { token, body });
+      },
+    ],
+    [
+      'a forgotten password',
+      1,
+      async ({ email }) => {
+        await call('POST /admin/password/forgot', { body: { email } });
+        const body = { token: await mailed(email, /^Choose a new password/), password: OTHER_PASSWORD };
+        return call('POST /admin/password/reset', { body });
+      },
+    ],
+    [
+      'an invitation',
+      1,
+      async ({ token }) => {
+        const email = 'guest@example.com';
+        await call('POST /org/invites', { token, body: { email, role: 'viewer' } });
+        const body = { token: await mailed(email, /^You are invited/), password: OTHER_PASSWORD };
+        return call('POST /admin/accept-invite', { body });
+      },
+    ],
+    [
+      'a sign-in, which needs no share',
+      0,
+      ({ email }) => call('POST /admin/login', { body: { email, password: PASSWORD } }),
+    ],
+  ])('has every password of theirs: %s', async (_, inShare, make) => {
+    await open({});
+    const account = await newAccount();
+    hashed = 0;
+    expect((await make(account)).status).toBeLessThan(300);
+    expect([hashed, shared]).toEqual([inShare || 1, inShare]);
   });
 });
 

@@ -41,7 +41,8 @@ export async function acceptInvitation(
   if (inviter === undefined || !isPermitted(inviter.admin.role, 'admins.manage')) throw invalidOneTimeToken();
   const { organization } = inviter;
   checkNewPassword(input.password, 'password', { email: mail.to, organizationName: organization.name });
-  const password_hash = await context.passwords.hash(input.password);
+  const { passwords } = context;
+  const password_hash = await passwords.share(() => passwords.hash(input.password));
   const _id = context.newId();
   const event = { event_id: `${mail._id}:joined`, action: 'admin.joined', actor: _id } as const;
   const note = await auditNote(context, organization, event);

@@ -24,8 +24,8 @@ export interface Hasher {
    */
   readonly admit?: Bound;
   /**
-   * Runs the hashing of callers who are signed in: at most half of what the bound allows at once, and of what may wait,
-   * so that they never keep others from signing in. Left out: they have no bound of their own.
+   * Runs the hashing of callers who have a token: at most half of what the bound allows at once, and of what may wait, so
+   * that they never keep others from signing in. Left out: they have no bound of their own.
    * @throws {HasherBusyError} over that half
    */
   readonly share?: Bound;
@@ -118,7 +118,7 @@ export function queue(concurrency: number, length: number, waitMs: number): Boun
   };
 }
 
-/** The bounds of Node and Bun: for all, and for those who are signed in. What has passed the second waits in the first. */
+/** The bounds of Node and Bun: for all, and for those who have a token. What has passed the second waits in the first. */
 export const queues = (concurrency: number): { readonly bound: Bound; readonly share: Bound } => ({
   bound: queue(concurrency, WAITING, WAIT_MS),
   share: queue(concurrency / 2, WAITING / 2, WAIT_MS),
