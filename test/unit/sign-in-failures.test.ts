@@ -1,0 +1,105 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { listAudit } from '../../src/domain/audit/list.ts';
+import { countSignInFailure } from '../../src/domain/audit/sign-in-failures.ts';
+import type { Context } from '../../src/domain/context.ts';
+import { reconcile } from '../../src/domain/reconcile.ts';
+import { logIn } from '../../src/domain/session/log-in.ts';
+import type { Principal } from '../../src/domain/session/schema.ts';
+import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
+import { createInstance, ownerOf, virtualTime } from '../support/instance.ts';
+
+const HOUR_MS = 60 * 60 * 1000;
+const MADE_UP = 5000;
+/** One account's counters: of sign-ins that failed, and of those that were refused before. */
+const MOST = 16;
+
+let time: ReturnType<typeof virtualTime>;
+let context: Context;
+let owner: Principal;
+
+beforeEach(async () => {
+  const executor = createSqliteExecutor(openSqliteFile(':memory:'));
+  time = virtualTime();
+  const { context: base, prepare } = createInstance(executor, {}, { time });
+  await prepare();
+  context = base;
+  owner = await ownerOf(context, 'Guessed');
+});
+
+async function guess(addresses: readonly string[], password = 'a guess'): Promise<void> {
+  for (const address of addresses) {
+    const request = { id: 'test', address, device: null };
+    const guessed = logIn({ ...context, request }, { email: owner.admin.email, password });
+    await expect(guessed).rejects.toBeDefined();
+  }
+}
+
+const hex = (number: number) => number.toString(16);
+/** Half of them IPv4, each in a block of its own. */
+const strangers = (count: number) =>
+  Array.from({ length: count }, (_, index) => (index % 2 === 0 ? `20.1.${index / 2}.1` : `2001:db8:${hex(index)}::1`));
+
+const counters = () => context.master.signInFailures.find({});
+const guesses = async () => {
+  const { items } = await listAudit(context, { principal: owner, limit: 100 });
+  return items.filter(({ action }) => action.startsWith('session.sign_in_'));
+};
+const sum = (counted: readonly { readonly count: number }[]) => counted.reduce((total, { count }) => total + count, 0);
+
+/** The entries that are there without a reader, by whom what is counted is recorded at once. */
+const recorded = () => context.master.audit.count({ organization_id: owner.organization._id });
+
+describe('failed sign-ins to one account', () => {
+  test('have few counters, from however many addresses they come', async () => {
+    await guess(strangers(300));
+    const found = await counters();
+    expect(found.length).toBeLessThanOrEqual(MOST);
+    expect(sum(found)).toBe(300);
+    const entries = await guesses();
+    expect(entries.length).toBeLessThanOrEqual(MOST);
+    expect(sum(entries)).toBe(300);
+    expect(await counters()).toEqual([]);
+  });
+
+  test('make few entries an hour, and none is lost', async () => {
+    const before = await recorded();
+    for (let hour = 1; hour <= 3; hour++) {
+      for (let part = 1; part <= 4; part++) {
+        await guess(strangers(50));
+        time.advance(HOUR_MS / 4 + 1);
+        await reconcile(context, part);
+      }
+      expect(await recorded()).toBeLessThanOrEqual(before + hour * MOST);
+    }
+    expect(sum(await guesses())).toBe(600);
+  });
+
+  test('are recorded after an hour, those of one block in one entry with the last address', async () => {
+    const before = await recorded();
+    await guess(Array.from({ length: 9 }, (_, index) => `2001:db8::${hex(index + 1)}`));
+    time.advance(HOUR_MS - 1000);
+    await reconcile(context, 0);
+    expect(await recorded()).toBe(before);
+    time.advance(2000);
+    await reconcile(context, 0);
+    expect(await recorded()).toBe(before + 1);
+    expect(await guesses()).toMatchObject([{ action: 'session.sign_in_failed', count: 9, address: '2001:db8::9' }]);
+  });
+});
+
+describe('failed sign-ins to accounts that do not exist', () => {
+  test('have a bounded number of counters, which tell nothing, and are forgotten', async () => {
+    const request = { id: 'test', address: '192.0.2.1', device: null };
+    for (let made = 1; made <= MADE_UP; made++) {
+      const wanted = `somebody-${made}@example.com`;
+      await countSignInFailure({ ...context, request }, { wanted, accounts: [], action: 'session.sign_in_failed' });
+    }
+    expect(await context.master.signInFailures.count({})).toBeLessThan(4096);
+    const found = await counters();
+    expect(new Set(found.map(({ address, admin_id }) => `${address} ${admin_id}`))).toEqual(new Set(['null ']));
+    time.advance(HOUR_MS + 1000);
+    while (await reconcile(context, 0));
+    expect(await counters()).toEqual([]);
+  });
+});
