@@ -13,6 +13,9 @@ import { randomHex, sha256 } from '../secret.ts';
 
 const SALT_BYTES = 32;
 
+/** The id of a mail and a secret: the store is asked for nothing else. */
+const FORM = /^([0-9a-f-]{36})\.([0-9a-f]{64})$/;
+
 type Token = NonNullable<MailDocument['token']>;
 
 /** A token for the mail of this id. @param adminEpoch the admin's epoch for which it is good; null: for no admin's */
@@ -47,8 +50,9 @@ export async function findMail(
   context: Needs<'master' | 'clock'>,
   { kind, token }: { readonly kind: MailKind; readonly token: string },
 ): Promise<MailDocument> {
-  const [id = '', secret = ''] = token.split('.', 2);
-  const mail = id === '' ? undefined : await context.master.mails.findOne({ _id: id, kind });
+  const [, id, secret] = FORM.exec(token) ?? [];
+  if (id === undefined || secret === undefined) throw invalidOneTimeToken();
+  const mail = await context.master.mails.findOne({ _id: id, kind });
   if (mail === undefined || mail.expires_at <= context.clock()) throw invalidOneTimeToken();
   if (mail.token?.hash !== (await sha256(secret))) throw invalidOneTimeToken();
   return mail;

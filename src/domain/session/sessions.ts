@@ -8,7 +8,7 @@ import { retryOnUnknownOutcome } from '../retry.ts';
 import { endReused } from './refresh.ts';
 import { hashesOf, parseRefreshToken } from './refresh-token.ts';
 import type { Principal, SessionDocument } from './schema.ts';
-import { currentEpoch, idleSince } from './tokens.ts';
+import { currentEpoch, idleSince, invalidToken } from './tokens.ts';
 
 /** A session as its admin sees it. */
 export type SessionView = {
@@ -72,11 +72,12 @@ export async function endSession(
 /**
  * Ends the session of a refresh token. Does nothing for a token that is not known: its session has ended already. A used
  * token ends it too, and the log says that it was one: who has it need not be the admin.
+ * @throws {DomainError} invalid_token for a text that cannot be one
  */
 export async function logOut(context: Context, input: { readonly refresh_token: string }): Promise<void> {
   const { sessions, organizations } = context.master;
   const token = parseRefreshToken(input.refresh_token);
-  if (token === undefined) return;
+  if (token === undefined) throw invalidToken();
   const { family_hash, secret_hash } = await hashesOf(token);
   const own = { _id: token.sessionId, family_hash };
   const session = await sessions.findOne(own);

@@ -48,6 +48,7 @@ export function adminRoutes() {
     summary: 'End the session of a refresh token',
     body: refreshToken,
     answer: { description: 'Ended, or not there.' },
+    refusals: [401],
     verb: logOut,
   });
   route('POST /logout-all', {
