@@ -41,6 +41,11 @@ const secretList = list.refine(
   `must have at least ${MIN_SECRET_BYTES} bytes in each of its secrets (comma-separated, the current one first). ${howToMake('HS256')}`,
 );
 
+const names = list.refine(
+  (given) => given.every((name) => /[\p{L}\p{N}]/u.test(name)),
+  'must be names with a letter or digit each, comma-separated',
+);
+
 /** Sent in a header. A comma separates; no key is taken for a file's name, or the other way round. */
 const signUpKeys = list.refine(
   (keys) => keys.every((key) => /^[\x21-\x7e]{16,256}$/.test(key) && !isReference(key)),
@@ -208,6 +213,11 @@ const schema = z.object({
     'how long an organization’s former name leads to its new one (308) and stays reserved for it',
   ),
   DELETE_RETENTION_DAYS: variable(
+  RESERVED_NAMES: optional(
+    names,
+    'the built-in ones only',
+    'names that no organization may take, beside admin, support, security, tenantry and the like; comma-separated',
+  ),
     integer(0, 3650),
     '0',
     'how long a deleted organization can be restored; 0: it is removed at once',

@@ -4,6 +4,7 @@ import type { Context, Log, RequestInfo } from './domain/context.ts';
 import { prepareDeployment } from './domain/deployment.ts';
 import { Master } from './domain/master.ts';
 import { resumeOperation } from './domain/operations.ts';
+import { reservedNames } from './domain/organization/new-name.ts';
 import type { Mailer } from './domain/outbox/schema.ts';
 import { reconcile } from './domain/reconcile.ts';
 import { createAccessTokens } from './platform/access-token.ts';
@@ -114,6 +115,7 @@ export function createServices(config: Config, platform: Platform) {
       signUpKeys: config.SIGNUP_KEYS ?? [],
       orgLookup: config.ORG_LOOKUP,
       freshSignInSeconds: 15 * MINUTE_SECONDS,
+      reservedNames: reservedNames(config.RESERVED_NAMES ?? []),
       sessionSeconds: { absolute: config.SESSION_DAYS * DAY_SECONDS, idle: config.SESSION_IDLE_DAYS * DAY_SECONDS },
       limits: {
         loginAddress: config.LIMIT_LOGIN_ADDRESS,

@@ -9,7 +9,7 @@ const MAX_EMAIL = 254;
 
 export const organizationName = z.string().min(1).max(MAX_TEXT).meta({
   description:
-    'Trimmed, NFKC, white space runs made one; then 1 to 64 characters, at most 200 bytes, with a letter or digit and no control, invisible or private-use characters. Organizations differ by it in lower case.',
+    'Trimmed, NFKC, white space runs made one; then 1 to 64 characters, at most 200 bytes, with a letter or digit and no control, invisible or private-use characters. Organizations differ by it in lower case. A new name has letters of one script (Latin beside Chinese, Japanese or Korean is one), digits of one kind and no link, and is not reserved.',
   example: 'TestCo',
 });
 

@@ -51,6 +51,7 @@ describe('the configuration', () => {
       LIMIT_REFRESH: '-1/60',
       SIGNUP: 'invite',
       ORG_LOOKUP: 'nobody',
+      RESERVED_NAMES: 'Acme, --',
     };
     const problems = problemsOf(wrong);
     for (const name of Object.keys(wrong)) {

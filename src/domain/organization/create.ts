@@ -15,7 +15,8 @@ import { claimName, nameClaimId } from './claims.ts';
 import { eraseOrganization } from './erase.ts';
 import { endOperation, leaseEnd } from './journal.ts';
 import type { OrganizationName } from './name.ts';
-import { collectionCandidates, parseOrganizationName } from './name.ts';
+import { collectionCandidates } from './name.ts';
+import { parseNewName } from './new-name.ts';
 import { nameTaken } from './refusals.ts';
 import type { DeleteOperation, OrganizationDocument } from './schema.ts';
 import { requireCaptcha } from './sign-up.ts';
@@ -48,7 +49,7 @@ export async function createOrganization(
   context: Context,
   input: CreateOrganizationInput,
 ): Promise<CreateOrganizationResult> {
-  const name = parseOrganizationName(input.organization_name, 'organization_name');
+  const name = parseNewName(context, input.organization_name, 'organization_name');
   checkNewPassword(input.password, 'password', { email: input.email, organizationName: name.name });
   // After the checks that cost nothing: a token is good once.
   await requireCaptcha(context, input.captcha_token);

@@ -18,6 +18,7 @@ import { isNameTaken } from './claims.ts';
 import { waitForOtherChanges } from './journal.ts';
 import type { OrganizationName } from './name.ts';
 import { organizationKey, parseOrganizationName } from './name.ts';
+import { checkNewName } from './new-name.ts';
 import { nameTaken } from './refusals.ts';
 import { renameOrganization } from './rename.ts';
 import type { OrganizationDocument, OrganizationMetadata } from './schema.ts';
@@ -142,6 +143,7 @@ export function checkUpdate(context: Needs<'settings'>, input: UpdateOrganizatio
     const owner = { email: email ?? admin.email, organizationName: new_organization_name ?? organization.name };
     checkNewPassword(password, 'password', owner);
   }
+  if (name !== undefined && name.name !== organization.name) checkNewName(context, name, 'new_organization_name');
   return name;
 }
 

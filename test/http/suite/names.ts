@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { newEmail, newName } from '../../support/caller.ts';
 import { expectProblem } from '../../support/problem.ts';
@@ -13,7 +14,10 @@ const SCRIPTS = [
   'हिन्दी',
   'İstanbul',
   'Größe',
+  'መለያ',
   '٣٤٥',
+  'ABC テスト',
+  'Hyundai 현대',
   '\u{20000}',
 ];
 
@@ -52,6 +56,24 @@ const HOSTILE = [
   '\u1160x',
 ];
 
+const LOOK_ALIKES = [
+  ['U+FE0F', 'TestCo\uFE0F', 'U+FE0F'],
+  ['U+034F', 'Test\u034FCo', 'U+034F'],
+  ['U+2800', 'TestCo\u2800', 'U+2800'],
+  ['U+180B', 'TestCo\u180B', 'U+180B'],
+  ['U+17B4', 'TestCo\u17B4', 'U+17B4'],
+  ['U+E0100', 'TestCo\u{E0100}', 'U+E0100'],
+  ['Cyrillic letters among Latin ones', '\u0422\u0435st', 'one script'],
+  ['letters of two old scripts', '\u{10330}\u16A0', 'one script'],
+  ['digits of two kinds', '5\u0665', 'digits of one kind'],
+  ['marks that cover each other', 'Test\u0323\u0323Co', 'four marks'],
+  ['a dot on an i', 'Wi\u0307ki', 'no dot'],
+  ['a link', 'Pay at https://evil.example', 'Leave out links'],
+  ['an encoded word', '=?utf-8?Q?Tenantry?=', 'Leave out links'],
+  ['the service’s name', 'Tenantry', 'reserved'],
+  ['the name of its staff', ' A d-mins ', 'reserved'],
+] as const;
+
 const PASSWORDS_AT_A_LIMIT = [
   ['8 letters', 'zq81-xw0'],
   ['8 characters outside the BMP', '\u{1F600}'.repeat(8)],
@@ -79,6 +101,10 @@ const SIMILAR = [
   (stem: string) => `a_b ${stem}`,
   (stem: string) => `A/B ${stem}`,
 ];
+
+/** Digits that no other name has, counted from a zero. */
+const newDigits = (zero: string) =>
+  String(randomInt(2 ** 47)).replace(/\d/g, (digit) => String.fromCodePoint(zero.charCodeAt(0) + Number(digit)));
 
 /** The same text in ideographs: without a letter from a to z, and as rare as before. */
 const inIdeographs = (first: number, text: string) =>
@@ -126,7 +152,7 @@ export function nameSuite({ service, caller }: TestEnv): void {
     });
 
     test.each(SCRIPTS)('may be %s', async (stem) => {
-      const name = `${stem} ${newName('').trim()}`;
+      const name = `${stem} ${newDigits(stem === '٣٤٥' ? '٠' : '0')}`;
       const { status, json, text } = await caller().create(name);
       expect(status, text).toBe(200);
       expect(json.organization_name).toBe(name.normalize('NFKC'));
@@ -143,8 +169,11 @@ export function nameSuite({ service, caller }: TestEnv): void {
 
     test('is taken in every spelling of its lower case', async () => {
       const stem = newName('').trim();
-      expect((await caller().create(`İstanbul ${stem}`)).status).toBe(200);
-      expectProblem(await caller().create(`i\u0307stanbul ${stem}`), 409, 'organization_name_taken');
+      const created = await caller().create(`İstanbul ${stem}`);
+      expect(created.status, created.text).toBe(200);
+      expectProblem(await caller().create(`İSTANBUL ${stem.toUpperCase()}`), 409, 'organization_name_taken');
+      const found = await caller().get(`i\u0307stanbul ${stem}`);
+      expect(found.json.organization_id).toBe(created.json.organization_id);
     });
 
     test.each([
@@ -186,6 +215,15 @@ export function nameSuite({ service, caller }: TestEnv): void {
       expect(answer.json.errors[0].path).toBe('organization_name');
     });
 
+    test.each(LOOK_ALIKES)(
+      'that shows as another one does, with %s, is refused with the reason',
+      async (_, name, reason) => {
+        const answer = await caller().create(name);
+        expectProblem(answer, 422, 'invalid_input');
+        expect(answer.json.errors).toEqual([{ path: 'organization_name', message: expect.stringContaining(reason) }]);
+      },
+    );
+
     test.each(HOSTILE)('%j gets a collection of its own or is refused', async (name) => {
       const answer = await caller().create(name);
       if (answer.status === 200) {
@@ -211,7 +249,18 @@ export function nameSuite({ service, caller }: TestEnv): void {
 
     test('that create refuses is refused by a rename too, which changes nothing', async () => {
       const tenant = await caller().signedInTenant();
-      for (const name of ['\u{1F600}', 'a\0b', '..', 'x'.repeat(65), '\ud800x', '', ' ']) {
+      for (const name of [
+        '\u{1F600}',
+        'a\0b',
+        '..',
+        'x'.repeat(65),
+        '\ud800x',
+        '',
+        ' ',
+        '\u0422\u0435st',
+        'Te\u034Fst',
+        'Support',
+      ]) {
         const answer = await caller().update(tenant.token, { new_organization_name: name });
         expectProblem(answer, 422, 'invalid_input');
         expect(answer.json.errors[0].path, JSON.stringify(name)).toBe('new_organization_name');
