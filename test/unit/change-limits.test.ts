@@ -357,28 +357,45 @@ describe('looks that read much', () => {
   });
 });
 
-describe('a route that changes something for an admin', () => {
+describe('a route that changes something', () => {
+  type Operation = { readonly security?: readonly unknown[]; readonly responses: Readonly<Record<string, unknown>> };
+
+  /** The routes with another method than GET. */
+  async function writing() {
+    const { json } = await call('GET /openapi.json');
+    const paths = json['paths'] as unknown as Record<string, Record<string, Operation>>;
+    return Object.entries(paths).flatMap(([path, methods]) =>
+      Object.entries(methods).flatMap(([method, { security = [], responses }]) => {
+        const route = `${method.toUpperCase()} ${path}`;
+        return method === 'get' ? [] : { route, isProtected: security.length > 0, responses };
+      }),
+    );
+  }
+
+  /** They only take away: each needs a sign-in of its own, or a session that is left. */
   const FREE = ['DELETE /admin/sessions', 'DELETE /org/delete', 'POST /admin/logout-all'];
 
-  test('draws on the budget of changes, unless it only takes away', async () => {
+  test('for an admin draws on the budget of changes, unless it only takes away', async () => {
     await open({ LIMIT_CHANGE: '1/3600' });
-    const { json } = await call('GET /openapi.json');
-    const paths = json['paths'] as unknown as Record<string, Record<string, { security?: unknown[] }>>;
-    const routes = Object.entries(paths).flatMap(([path, methods]) =>
-      Object.entries(methods).flatMap(([method, { security = [] }]) =>
-        security.length > 0 && method !== 'get' ? `${method.toUpperCase()} ${path}` : [],
-      ),
-    );
+    const routes = (await writing()).filter(({ isProtected }) => isProtected);
     expect(routes.length).toBeGreaterThan(FREE.length);
     const free: string[] = [];
-    for (const route of routes) {
+    for (const { route } of routes) {
       const { token } = await newAccount();
-      const from = `203.0.113.${free.length + made}`;
+      const from = `203.0.113.${made}`;
       // Refused or not, each draws on the budget before its input is looked at.
       await call(route, { token, from, body: {} });
-      const { status } = await call(route, { token, from, body: {} });
-      if (status !== 429) free.push(route);
+      if ((await call(route, { token, from, body: {} })).status !== 429) free.push(route);
     }
     expect(free.sort()).toEqual(FREE);
+  });
+
+  /** It ends the session of a refresh token, once. */
+  const UNBOUNDED = ['POST /admin/logout'];
+
+  test('for anyone can be refused with 429, unless it only takes away', async () => {
+    await open({});
+    const routes = (await writing()).filter(({ isProtected, responses }) => !isProtected && !('429' in responses));
+    expect(routes.map(({ route }) => route)).toEqual(UNBOUNDED);
   });
 });
