@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Tenant } from '../../support/caller.ts';
 import { newEmail, newName } from '../../support/caller.ts';
 import { awaitMail, tokenIn } from '../../support/mailbox.ts';
 import { expectProblem, sameForAll } from '../../support/problem.ts';
@@ -59,6 +60,61 @@ export function signInSuite({ caller, mailbox }: TestEnv): void {
       expectProblem(answer, 409, 'organization_required');
       expect([...answer.json.organizations].sort()).toEqual([...names].sort());
       expect((await caller().login(credentials, names[1])).json.organization).toBe(names[1]);
+    });
+
+    test('goes to the owner where others register the email, and tells nobody that they or the owner did', async () => {
+      const [owned, baited, bait] = [await caller().tenant(), await caller().tenant(), newEmail()];
+      const password = caller().newPassword();
+      for (const email of [baited.email, bait]) {
+        const name = newName('Bait');
+        expect((await caller().create(name, { email, password })).status).toBe(200);
+        // The bait knows the caller now.
+        expect((await caller().login({ email, password }, name)).status).toBe(200);
+      }
+      const wrong = caller().newPassword();
+      const seen: unknown[] = [];
+      for (const email of [newEmail(), owned.email, baited.email, bait]) {
+        const answer = await caller().login({ email, password: wrong });
+        expectProblem(answer, 401, 'invalid_credentials');
+        seen.push([sameForAll(answer), [...answer.headers.keys()].sort(), answer.headers.get('RateLimit-Policy')]);
+      }
+      expect(seen).toEqual(seen.map(() => seen[0]));
+      expect((await caller().login({ email: baited.email, password })).status).toBe(401);
+      expect((await caller().login(baited)).json.organization).toBe(baited.name);
+    });
+
+    test.each([
+      [
+        'verified the email',
+        async ({ email }: Tenant) => {
+          const token = tokenIn(await awaitMail(mailbox(), email, /^Confirm your email/));
+          return caller().request('POST', '/admin/verify-email', { body: { token } });
+        },
+      ],
+      [
+        'reset the password',
+        async ({ email, password }: Tenant) => {
+          await caller().request('POST', '/admin/password/forgot', { body: { email } });
+          const token = tokenIn(await awaitMail(mailbox(), email, /^Choose a new password/));
+          return caller().request('POST', '/admin/password/reset', { body: { token, password } });
+        },
+      ],
+    ])('has a budget of its own on the device that has %s', async (_, prove) => {
+      const tenant = await caller().tenant();
+      const left = async (headers: Readonly<Record<string, string>> = {}) => {
+        const body = { email: tenant.email, password: 'not the password' };
+        const answer = await caller().request('POST', '/admin/login', { body, headers });
+        expectProblem(answer, 401, 'invalid_credentials');
+        return Number(/"login-account";r=(\d+)/.exec(answer.headers.get('RateLimit') ?? '')?.[1]);
+      };
+      expect((await left()) - (await left())).toBe(1);
+      const { status, headers } = await prove(tenant);
+      expect(status).toBe(204);
+      const cookie = headers.get('Set-Cookie') ?? '';
+      expect(cookie).toMatch(/; Path=\/admin\/login; HttpOnly; Secure; SameSite=Strict$/);
+      const [byAddress, byDevice] = [await left(), await left({ Cookie: cookie.split(';')[0] ?? '' })];
+      // Nobody has drawn on either of them.
+      expect(byDevice).toBe(byAddress);
     });
 
     test('says what is left of its budgets', async () => {
