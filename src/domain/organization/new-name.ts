@@ -12,8 +12,8 @@ const BLANK = /[\p{Default_Ignorable_Code_Point}\u2800\uFFFC\u{1D159}\u{13441}\u
 /** What programs that read mail act on: links, and encoded words (RFC 2047). */
 const MAIL_SYNTAX = /:\/\/|^\/\/|mailto:|\bwww\.|=\?|\?=/i;
 
-/** In NFD: more marks than can be told apart (UTS 39, section 5.4), and a dot where the letter has or may have one. */
-const UNREADABLE_MARKS = /[\p{Mn}\p{Me}]{5}|([\p{Mn}\p{Me}])\1|[\p{Soft_Dotted}\u0131\u0237]\p{M}*?\u0307/u;
+/** In NFD: a dot above a letter that has one already, or is one without. */
+const SECOND_DOT = /[\p{Soft_Dotted}\u0131\u0237]\p{M}*?\u0307/u;
 
 /** What goes with every script; of "No 5", what NFKC makes of a numero sign, the letters too. */
 const OF_ANY_SCRIPT = /[\p{scx=Zyyy}\p{scx=Zinh}]|(?!\p{L})\p{sc=Zyyy}|\bNo(?= ?\d)/gu;
@@ -62,7 +62,7 @@ export function checkNewName({ settings }: Needs<'settings'>, { name }: Organiza
   const blank = BLANK.exec(name);
   if (blank !== null) throw notVisible(path, blank[0]);
   if (MAIL_SYNTAX.test(name)) throw invalid(path, 'Leave out links (://, www., mailto:) and the signs =? and ?=.');
-  if (UNREADABLE_MARKS.test(name.normalize('NFD'))) {
+  if (hasUnreadableMarks(name.normalize('NFD'))) {
     throw invalid(path, 'Use at most four marks on a letter, none of them twice, and no dot above an i or j.');
   }
   if (!isOfOneScript(name)) {
@@ -76,6 +76,12 @@ export function checkNewName({ settings }: Needs<'settings'>, { name }: Organiza
   if (settings.reservedNames.has(letters) || settings.reservedNames.has(letters.replace(/s$/, ''))) {
     throw invalid(path, 'This name is reserved. Use another one.');
   }
+}
+
+/** Whether a letter has more marks than can be told apart (UTS 39, section 5.4). */
+function hasUnreadableMarks(decomposed: string): boolean {
+  const stacks = (decomposed.match(/[\p{Mn}\p{Me}]+/gu) ?? []).map((marks) => [...marks]);
+  return SECOND_DOT.test(decomposed) || stacks.some((marks) => marks.length > 4 || new Set(marks).size < marks.length);
 }
 
 function isOfOneScript(name: string): boolean {
