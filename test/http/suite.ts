@@ -14,6 +14,7 @@ import { bearerTokenSuite } from './suite/bearer-tokens.ts';
 import { bodySuite } from './suite/bodies.ts';
 import { dryRunSuite } from './suite/dry-run.ts';
 import { finalChecks } from './suite/final-checks.ts';
+import { hostileRequestSuite } from './suite/hostile-requests.ts';
 import { idempotencySuite } from './suite/idempotency.ts';
 import { invitationSuite } from './suite/invitations.ts';
 import { mailSuite } from './suite/mail.ts';
@@ -70,6 +71,7 @@ export function httpSuite(runtime: Runtime, storeName: string, store: StoreChoic
     permissionSuite(testEnv);
     passwordSuite(testEnv);
     bodySuite(testEnv);
+    hostileRequestSuite(testEnv);
     auditSuite(testEnv);
     auditedRoutesSuite(testEnv);
     mailSuite(testEnv);

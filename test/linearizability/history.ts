@@ -377,7 +377,7 @@ function createInstance(
   return {
     context,
     prepare: services.prepare,
-    request: (path, init) => app.request(path, { ...init, headers: { ...init.headers, 'X-Request-Id': newId() } }),
+    request: (path, init) => app.request(path, init),
   };
 }
 

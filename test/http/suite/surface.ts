@@ -32,13 +32,7 @@ export function surfaceSuite({ caller }: TestEnv): void {
       }
     });
 
-    test('gives an answer the request id of the caller', async () => {
-      const headers = { 'X-Request-Id': 'my-own-request-id' };
-      const answer = await caller().request('GET', '/health/live', { headers });
-      expect(answer.headers.get('X-Request-Id')).toBe('my-own-request-id');
-    });
-
-    test.each([undefined, 'x'.repeat(5000), 'a b', '{"$ne":null}', '<script>'])(
+    test.each([undefined, 'my-own-request-id', 'x'.repeat(5000), 'a b', '{"$ne":null}', '<script>'])(
       'gives every answer an id of its own where the caller sends %s',
       async (sent) => {
         const headers = sent === undefined ? {} : { 'X-Request-Id': sent };
