@@ -78,15 +78,16 @@ const url = (...protocols: readonly string[]) =>
     `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
   );
 
-const sender = text
-  .regex(
-    /^(?:[^<>"\p{Cc}]{1,100} <[^\s<>",;:\p{Cc}]+@[^\s<>",;:@\p{Cc}]+>|[^\s<>",;:\p{Cc}]+@[^\s<>",;:@\p{Cc}]+)$/u,
-    'must be an address, or: Name <address>',
-  )
-  .transform((from) => {
-    const [, name, address] = /^(.*\S) <(.+)>$/.exec(from) ?? [];
-    return { name, address: address ?? from };
-  });
+const SENDER =
+  /^(?:(?<name>[^<>"\p{Cc}]+) <(?<named>[^\s<>",;:@\p{Cc}]+@[^\s<>",;:@\p{Cc}]+)>|(?<bare>[^\s<>",;:@\p{Cc}]+@[^\s<>",;:@\p{Cc}]+))$/u;
+
+const sender = text.transform((from, context) => {
+  const { name, named, bare } = SENDER.exec(from)?.groups ?? {};
+  const address = named ?? bare;
+  if (address !== undefined) return { name: name?.trim(), address };
+  context.addIssue('must be an address, or: Name <address>');
+  return z.NEVER;
+});
 
 /** A variable as it is documented. */
 type Documentation = {
@@ -165,6 +166,11 @@ const schema = z.object({
     'JWT_SECRET',
     'the secret that seals the audit log; to change it: the new one and the old one, separated by a comma',
   ),
+  AUDIT_RETENTION_DAYS: variable(
+    integer(0, 36_500),
+    '400',
+    'how long entries of the audit log are kept, those of an erased organization too; 0: for good',
+  ),
   LIMIT_LOGIN_ADDRESS: variable(
     limit,
     '100/60',
@@ -207,17 +213,17 @@ const schema = z.object({
     'public',
     'who may call GET /org/get: public: anyone, for every name; members: an admin, for the own organization',
   ),
+  RESERVED_NAMES: optional(
+    names,
+    'the built-in ones only',
+    'names that no organization may take, beside admin, support, security, tenantry and the like; comma-separated',
+  ),
   NAME_LEASE_DAYS: variable(
     integer(0, 3650),
     '0',
     'how long an organization’s former name leads to its new one (308) and stays reserved for it',
   ),
   DELETE_RETENTION_DAYS: variable(
-  RESERVED_NAMES: optional(
-    names,
-    'the built-in ones only',
-    'names that no organization may take, beside admin, support, security, tenantry and the like; comma-separated',
-  ),
     integer(0, 3650),
     '0',
     'how long a deleted organization can be restored; 0: it is removed at once',
@@ -238,6 +244,11 @@ const schema = z.object({
     'Node and Bun write mail to DATA_DIR/outbox; a Worker logs its id only',
     'Node and Bun: smtp://user:password@host:587, or smtps://',
   ),
+  SMTP_ALLOW_PLAIN: variable(
+    boolean,
+    'false',
+    'true: a server of smtp:// that offers no TLS gets mail, and the password, without it',
+  ),
   MAIL_API_URL: optional(
     url('https:', 'http:'),
     'SMTP_URL, or a send_email binding on Workers',
@@ -245,7 +256,7 @@ const schema = z.object({
   ),
   MAIL_API_TOKEN: optional(text, 'none', 'the key of that API'),
   PUBLIC_URL: optional(
-    url('https:', 'http:').transform((address) => address.replace(/\/+$/, '')),
+    url('https:', 'http:').transform((address) => address.replace(/\/$/, '')),
     'mails say which call to make',
     'the address of the front end that links in mails lead to',
   ),

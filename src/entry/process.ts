@@ -109,8 +109,9 @@ function openExecutor({ MONGO_URI: uri, STORE_TIMEOUT_MS: timeoutMs, DATA_DIR }:
 
 /** The configured provider or server, else a directory beside the data; the log says so, for nobody gets that mail. */
 function openMailer(config: Config, log: Log): Mailer {
-  const { SMTP_URL, MAIL_API_URL, MAIL_API_TOKEN: token = '', MAIL_FROM: from } = config;
-  if (SMTP_URL !== undefined) return createSmtpMailer({ url: SMTP_URL, from });
+  const { SMTP_URL: smtpUrl, SMTP_ALLOW_PLAIN: allowPlain, MAIL_API_URL, MAIL_API_TOKEN: token = '' } = config;
+  const { MAIL_FROM: from } = config;
+  if (smtpUrl !== undefined) return createSmtpMailer({ url: smtpUrl, from, allowPlain });
   if (MAIL_API_URL !== undefined) return createHttpMailer({ url: MAIL_API_URL, token, from });
   const directory = join(config.DATA_DIR, 'outbox');
   log('warn', 'mail.kept_in_directory', { directory, variable: 'SMTP_URL' });

@@ -5,9 +5,14 @@ import type { DeviceCookie } from '../domain/rate-limit/device-cookie.ts';
 import { DEVICE_PREFIX, DEVICE_SECONDS } from '../domain/rate-limit/device-cookie.ts';
 import type { Env } from './env.ts';
 
+/** Browsers take a cookie of such a name over TLS only (RFC 6265bis, section 4.1.3.1): nobody on the way can set one. */
+const SECURE = '__Secure-';
+
 /** The device cookies that the request brings, of earlier sign-ins. */
 export const deviceCookies = (c: HonoContext<Env>): string[] =>
-  Object.entries(getCookie(c)).flatMap(([name, value]) => (name.startsWith(DEVICE_PREFIX) ? [value] : []));
+  Object.entries(getCookie(c)).flatMap(([name, value]) =>
+    name.startsWith(`${SECURE}${DEVICE_PREFIX}`) ? [value] : [],
+  );
 
 /** For /openapi.json: the header of {@link setDeviceCookie}. */
 export const deviceCookieHeaders = z.object({
@@ -18,7 +23,7 @@ export const deviceCookieHeaders = z.object({
 
 /** Gives the device a cookie to keep. The browser sends it to the sign-in alone, and no script reads it. */
 export const setDeviceCookie = (c: HonoContext<Env>, { name, value }: DeviceCookie): void =>
-  setCookie(c, name, value, {
+  setCookie(c, `${SECURE}${name}`, value, {
     path: '/admin/login',
     maxAge: DEVICE_SECONDS,
     httpOnly: true,

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect, it } from 'vitest';
 import { createHttpMailer } from '../../src/platform/mail/http-api.ts';
 import { createOutboxDirectory } from '../../src/platform/mail/outbox-directory.ts';
 import { createSmtpMailer } from '../../src/platform/mail/smtp.ts';
@@ -24,7 +25,16 @@ const behind = (server: MailServer, mailer: MailerUnderTest['mailer']): MailerUn
 export function processMailers(runtime: string): void {
   mailerContract(`SMTP on ${runtime}`, async () => {
     const server = await startSmtpServer();
-    return behind(server, createSmtpMailer({ url: server.url, from: FROM }));
+    return behind(server, createSmtpMailer({ url: server.url, from: FROM, allowPlain: true }));
+  });
+
+  it(`SMTP on ${runtime} sends nothing to a server without TLS, unless that is allowed`, async () => {
+    const server = await startSmtpServer();
+    const mailer = createSmtpMailer({ url: server.url, from: FROM, allowPlain: false });
+    const message = { id: 'plain', to: 'a@example.com', subject: 'Plain', text: 'x', html: 'x' };
+    await expect(mailer.send(message)).rejects.toMatchObject({ failure: 'away' });
+    expect(await server.all()).toEqual([]);
+    await server.stop();
   });
 
   mailerContract(`a provider’s HTTP API on ${runtime}`, async () => {

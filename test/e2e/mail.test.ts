@@ -27,6 +27,7 @@ describe.each(['node', 'bun'] as const)('mail by SMTP on %s', (runtime) => {
     smtp = await startSmtpServer();
     const env = {
       SMTP_URL: smtp.url,
+      SMTP_ALLOW_PLAIN: 'true',
       MAIL_FROM: FROM,
       PUBLIC_URL: `${PUBLIC_URL}/`,
       REQUIRE_VERIFIED_EMAIL: 'true',
@@ -93,8 +94,14 @@ describe.each(['node', 'bun'] as const)('mail by SMTP on %s', (runtime) => {
 
     const next = newEmail();
     expect((await caller.update(token, { email: next })).status).toBe(200);
-    await awaitMail(smtp, tenant.email, /^Your email address/);
-    linked(await awaitMail(smtp, next, CONFIRM), '/verify-email');
+    const undo = linked(await awaitMail(smtp, tenant.email, /^Your email address/), '/undo-email-change');
+    const verification = linked(await awaitMail(smtp, next, CONFIRM), '/verify-email');
+    expect((await caller.request('GET', '/admin/me', { token })).json.admin_email).toBe(tenant.email);
+    expect((await post('/admin/verify-email', { token: verification })).status).toBe(204);
+    await caller.tokenFor({ email: next, password });
+    expect((await post('/admin/email/undo', { token: undo })).status).toBe(204);
+    expectProblem(await post('/admin/email/undo', { token: undo }), 401, 'invalid_one_time_token');
+    await caller.tokenFor({ ...tenant, password });
   });
 
   test('a name of an organization is text in a mail, and nothing else', async () => {

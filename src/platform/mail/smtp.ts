@@ -10,18 +10,19 @@ export type Sender = { readonly name: string | undefined; readonly address: stri
 /** How long the server may take for any one step, in milliseconds. */
 const TIMEOUT_MS = 10_000;
 
-const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
+type SmtpOptions = {
+  /** smtp://user:password@host:587, or smtps:// where TLS comes first. */
+  readonly url: string;
+  readonly from: Sender;
+  /** Whether mail, and the password, may also be sent without TLS, where the server offers none. */
+  readonly allowPlain: boolean;
+};
 
-/**
- * Mail by SMTP (RFC 5321), a connection a message. A password is sent over TLS only, unless the server is on this
- * machine.
- * @param url smtp://user:password@host:587, or smtps:// where TLS comes first
- */
-export function createSmtpMailer({ url, from }: { url: string; from: Sender }): Mailer {
-  const { username, hostname } = new URL(url);
+/** Mail by SMTP (RFC 5321), a connection a message. */
+export function createSmtpMailer({ url, from, allowPlain }: SmtpOptions): Mailer {
   const transport = createTransport({
     url,
-    requireTLS: username !== '' && !LOOPBACK.test(hostname),
+    requireTLS: !allowPlain,
     connectionTimeout: TIMEOUT_MS,
     greetingTimeout: TIMEOUT_MS,
     socketTimeout: TIMEOUT_MS,
