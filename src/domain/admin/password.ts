@@ -8,6 +8,8 @@ import { changeCredentials } from '../organization/update.ts';
 import { enqueueChangeMails } from '../outbox/account-mails.ts';
 import { cancelMails, insertMail, sendInBackground } from '../outbox/outbox.ts';
 import type { MailDocument } from '../outbox/schema.ts';
+import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
+import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Principal } from '../session/schema.ts';
 import type { AccessToken } from '../session/tokens.ts';
@@ -52,19 +54,20 @@ export async function forgotPassword(
 
 /**
  * Gives an admin a new password, by the token that was sent for it. Every session and every other token of the account
- * ends. The address is verified now.
+ * ends. The email is verified now, and the caller's address and device are known to the account.
  * @throws {DomainError} invalid_input, invalid_one_time_token, operation_in_progress, conflict, busy
  */
 export async function resetPassword(
   context: Context,
   input: { readonly token: string; readonly password: string },
-): Promise<void> {
+): Promise<{ device_cookie: DeviceCookie }> {
   const mail = await findMail(context, { kind: 'password_reset', token: input.token });
   const { admin, organization } = await accountOf(context, mail);
   checkNewPassword(input.password, 'password', { email: admin.email, organizationName: organization.name });
   const password_hash = await context.passwords.hash(input.password);
   await claimToken(context, mail);
   await setPassword(context, mail, password_hash);
+  return { device_cookie: await recognizeCaller(context, admin) };
 }
 
 async function setPassword(context: Context, mail: MailDocument, password_hash: string): Promise<void> {

@@ -34,7 +34,7 @@ export type AdminDocument = {
 export const ADMIN_INDEXES: readonly Index[] = [
   { name: 'organization_id_email_key', key: { organization_id: 1, email_key: 1 }, unique: true },
   { name: 'organization_id_role', key: { organization_id: 1, role: 1 } },
-  { name: 'email_key', key: { email_key: 1 } },
+  { name: 'email_key_email_verified', key: { email_key: 1, email_verified: -1, _id: 1 } },
   { name: 'audit_due_at', key: { audit_due_at: 1 } },
 ];
 

@@ -2,14 +2,20 @@ import { auditNote } from '../audit/note.ts';
 import type { Context } from '../context.ts';
 import { accountOf, claimToken, findMail } from '../one-time-token/one-time-token.ts';
 import { insertMail, requireRecipientBudget, sendInBackground, tokenMail } from '../outbox/outbox.ts';
+import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
+import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import type { Principal } from '../session/schema.ts';
 import { updateAdmin } from './credentials.ts';
 
 /**
- * Records that an admin's address belongs to the admin, by the token that was sent to it.
+ * Records that an admin's address belongs to the admin, by the token that was sent to it. The caller's address and
+ * device are known to the account from then on.
  * @throws {DomainError} invalid_one_time_token, conflict
  */
-export async function verifyEmail(context: Context, input: { readonly token: string }): Promise<void> {
+export async function verifyEmail(
+  context: Context,
+  input: { readonly token: string },
+): Promise<{ device_cookie: DeviceCookie }> {
   const mail = await findMail(context, { kind: 'verification', token: input.token });
   const { admin, organization } = await accountOf(context, mail);
   const event = { event_id: `${mail._id}:verified`, action: 'admin.email_verified', actor: admin._id } as const;
@@ -21,6 +27,7 @@ export async function verifyEmail(context: Context, input: { readonly token: str
     raiseEpoch: false,
     audit,
   });
+  return { device_cookie: await recognizeCaller(context, admin) };
 }
 
 /**

@@ -97,7 +97,7 @@ export const AUDIT_INDEXES: readonly Index[] = [{ name: 'event_id', key: { event
 
 export const CHECKPOINT_INDEXES: readonly Index[] = [{ name: 'due_at', key: { due_at: 1 } }];
 
-/** Failed sign-ins to one account from one address that are not in the log yet. */
+/** Failed sign-ins to one account, from a part of all addresses, that are not in the log yet. */
 export type SignInFailures = {
   readonly _id: string;
   /** The account's; empty for one that does not exist. */
@@ -107,8 +107,8 @@ export type SignInFailures = {
   /** Of the entry that they will be recorded in. */
   readonly event_id: string;
   readonly count: number;
+  /** The last one's, as the id of the request. */
   readonly address: string | null;
-  /** The last one's. */
   readonly request_id: string;
   readonly first_at: Date;
   readonly last_at: Date;

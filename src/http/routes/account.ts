@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { changePassword, forgotPassword, resetPassword } from '../../domain/admin/password.ts';
 import { resendVerification, verifyEmail } from '../../domain/admin/verify-email.ts';
 import { acceptInvitation } from '../../domain/invitation/accept.ts';
+import { deviceCookieHeaders, setDeviceCookie } from '../device-cookie.ts';
 import { routeGroup } from '../route.ts';
 import { accessToken, email, membership, newPassword, oneTimeToken, organizationName, password } from '../schemas.ts';
 
@@ -31,16 +32,16 @@ export function accountRoutes() {
     summary: 'Choose a new password with the token from the mail; every earlier sign-in ends',
     limit: 'change',
     body: z.strictObject({ token: oneTimeToken, password: newPassword }),
-    answer: { description: 'The password is changed.' },
+    answer: { description: 'The password is changed.', headers: deviceCookieHeaders },
     refusals: [401, 409],
-    verb: resetPassword,
+    verb: async (context, input, c) => setDeviceCookie(c, (await resetPassword(context, input)).device_cookie),
   });
   route('POST /verify-email', {
     summary: 'Show that an email is one’s own, by the token that was sent to it',
     body: z.strictObject({ token: oneTimeToken }),
-    answer: { description: 'Verified.' },
+    answer: { description: 'Verified.', headers: deviceCookieHeaders },
     refusals: [401],
-    verb: verifyEmail,
+    verb: async (context, input, c) => setDeviceCookie(c, (await verifyEmail(context, input)).device_cookie),
   });
   route('POST /verify-email/resend', {
     summary: 'Ask for another token to verify the email; the earlier ones end',
@@ -53,9 +54,13 @@ export function accountRoutes() {
     summary: 'Become an admin with the token of an invitation; then sign in',
     limit: 'change',
     body: z.strictObject({ token: oneTimeToken, password: newPassword }),
-    answer: { description: 'An admin now.', schema: membership },
+    answer: { description: 'An admin now.', schema: membership, headers: deviceCookieHeaders },
     refusals: [401, 409],
-    verb: acceptInvitation,
+    verb: async (context, input, c) => {
+      const joined = await acceptInvitation(context, input);
+      setDeviceCookie(c, joined.device_cookie);
+      return joined;
+    },
   });
   return app;
 }
