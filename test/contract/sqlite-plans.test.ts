@@ -25,7 +25,6 @@ const QUERIES: readonly (readonly [collection: string, index: string, filter: Fi
   ['admins', 'organization_id_*', { organization_id: ID }],
   ['admins', 'organization_id_*', { organization_id: ID, _id: { $gt: ID } }, { _id: 1 }],
   ['admins', 'organization_id_*', { organization_id: ID, audit_due_at: { $gt: NOW } }],
-  ['admins', 'email_key_email_verified', { email_key: 'e' }, { _id: 1 }],
   ['admins', 'email_key_email_verified', { email_key: 'e' }, { email_verified: -1, _id: 1 }],
   ['admins', 'audit_due_at', { audit_due_at: { $lt: NOW } }, { audit_due_at: 1 }],
   ['claims', '_id', { _id: ID, organization_id: ID, state: 'held' }],

@@ -199,7 +199,7 @@ async function findAccounts(
   { master }: Needs<'master'>,
   { to_key, organization_key }: MailDocument,
 ): Promise<AdminDocument[]> {
-  const found = await master.admins.find({ email_key: to_key }, { sort: { _id: 1 } });
+  const found = await master.admins.find({ email_key: to_key }, { sort: { email_verified: -1, _id: 1 } });
   const active = await master.organizations.find({
     _id: { $in: found.map((admin) => admin.organization_id) },
     status: 'active',
