@@ -64,6 +64,14 @@ async function guess(addresses: readonly string[], email = EMAIL): Promise<numbe
   return tried;
 }
 
+/** The tokens of the mails to this address, the newest last. */
+async function mailed(to: string): Promise<string[]> {
+  time.advance(MINUTE_MS);
+  const due = await context.master.mails.find({ due_at: { $lt: context.clock() } }, { sort: { due_at: 1 } });
+  for (const mail of due) await sendDueMail(context, mail);
+  return sent.flatMap((mail) => (mail.to === to ? [/^Token: (\S+)$/m.exec(mail.text)?.[1] ?? ''] : []));
+}
+
 const hex = (number: number) => number.toString(16);
 /** Addresses of one /48, each in a /64 of its own. */
 const neighbours = (count: number) => Array.from({ length: count }, (_, index) => `2001:db8:bad:${hex(index)}::1`);
@@ -146,13 +154,20 @@ describe('a stranger who guesses from ever new blocks', () => {
     }
     expect((await signIn(strangers(1)[0] ?? '', joined.device_cookie, invited)).admin_email).toBe(invited);
   });
+});
 
-  async function mailed(to: string): Promise<string[]> {
-    time.advance(MINUTE_MS);
-    const due = await context.master.mails.find({ due_at: { $lt: context.clock() } }, { sort: { due_at: 1 } });
-    for (const mail of due) await sendDueMail(context, mail);
-    return sent.flatMap((mail) => (mail.to === to ? [/^Token: (\S+)$/m.exec(mail.text)?.[1] ?? ''] : []));
-  }
+describe('a stranger who registered the email before', () => {
+  test('keeps no owner who has verified it from resetting the password', async () => {
+    for (let bait = 1; bait <= 9; bait++) await create(`Bait ${bait}`);
+    const { admin_id: _id } = await create();
+    await context.master.admins.updateOne({ _id }, { $set: { email_verified: true } });
+    await context.master.mails.deleteMany({});
+    await context.master.budgets.deleteMany({});
+    await forgotPassword(context, { email: EMAIL });
+    for (const token of await mailed(EMAIL)) await resetPassword(context, { token, password: 'another good password' });
+    const changed = await context.master.admins.findOne({ _id });
+    expect(changed?.password_hash).toBe('plain:another good password');
+  });
 });
 
 describe('the headers of a sign-in', () => {
