@@ -11,8 +11,10 @@ import { createLog } from '../platform/log.ts';
 import { createHttpMailer } from '../platform/mail/http-api.ts';
 import { createOutboxDirectory } from '../platform/mail/outbox-directory.ts';
 import { createSmtpMailer } from '../platform/mail/smtp.ts';
+import type { Exposure } from '../platform/private-files.ts';
+import { openDirectory } from '../platform/private-files.ts';
 import { readFileSecret } from '../platform/secrets-file.ts';
-import { openSqliteFile, StoreFileError } from '../platform/sqlite-node.ts';
+import { openSqliteFile, StoreFileError, storeFileError } from '../platform/sqlite-node.ts';
 import { storedSecret } from '../platform/stored-secret.ts';
 import type { Services } from '../services.ts';
 import { createServices } from '../services.ts';
@@ -60,6 +62,7 @@ export async function runProcess(
   const log = createLog(createLineWriter());
   try {
     const config = parseConfig(process.env);
+    openDataDirectory(config, log);
     const background = createBackground(log);
     const services = createServices(config, {
       executor: openExecutor(config),
@@ -99,6 +102,22 @@ function createLineWriter(): (line: string) => void {
     if (lines === '') setImmediate(flush);
     lines += `${line}\n`;
   };
+}
+
+/** @throws {StoreFileError} where it cannot be used, or other users of the machine could put files of theirs into it */
+function openDataDirectory({ MONGO_URI, SMTP_URL, MAIL_API_URL, DATA_DIR: directory }: Config, log: Log): void {
+  if (MONGO_URI !== undefined && (SMTP_URL ?? MAIL_API_URL) !== undefined) return;
+  let exposure: Exposure;
+  try {
+    exposure = openDirectory(directory);
+  } catch (error) {
+    throw storeFileError(directory, error);
+  }
+  const fix = `chmod 700 ${directory}`;
+  if (exposure === 'writable') {
+    throw new StoreFileError(directory, `can be written by other users of this machine: take that from them (${fix})`);
+  }
+  if (exposure === 'readable') log('warn', 'data_directory.readable', { directory, fix });
 }
 
 function openExecutor({ MONGO_URI: uri, STORE_TIMEOUT_MS: timeoutMs, DATA_DIR }: Config): Executor {

@@ -1,8 +1,9 @@
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { StatementSync } from 'node:sqlite';
 import { DatabaseSync } from 'node:sqlite';
 import type { SqliteDriver, SqliteRow } from '../store/sqlite/driver.ts';
+import { makePrivate } from './private-files.ts';
 
 /** As MongoDB's limit. SQLite's own is 1 GB. */
 const DOCUMENT_BYTES = 16 * 1024 * 1024;
@@ -35,7 +36,7 @@ export class StoreFileError extends Error {
   /** What is wrong, as the rest of a sentence that begins with the path. */
   readonly reason: string;
 
-  constructor(path: string, reason: string, cause: unknown) {
+  constructor(path: string, reason: string, cause?: unknown) {
     super(`${path} ${reason}.`, { cause });
     this.reason = reason;
   }
@@ -44,7 +45,8 @@ export class StoreFileError extends Error {
 /**
  * A SQLite file by node:sqlite, on Node and Bun. What a command wrote is on the disk when it resolves (WAL,
  * synchronous=FULL). Several processes may have the file open.
- * @param path the file, in a directory that is made when it is missing; `:memory:` for none
+ * @param path the file, which only its owner may read, in a directory that is made when it is missing; `:memory:` for
+ *   none
  * @throws {StoreFileError} when the file cannot be used
  */
 export function openSqliteFile(path: string): SqliteDriver {
@@ -83,7 +85,7 @@ export function openSqliteFile(path: string): SqliteDriver {
 function openDatabase(path: string): DatabaseSync {
   let database: DatabaseSync | undefined;
   try {
-    if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    if (path !== ':memory:') preparePrivateFile(path);
     database = new DatabaseSync(path);
     database.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);
     database.exec('PRAGMA journal_mode = WAL');
@@ -93,9 +95,25 @@ function openDatabase(path: string): DatabaseSync {
     return database;
   } catch (error) {
     database?.close();
-    const { errcode, code } = error as { errcode?: number; code?: string };
-    // The lower byte is the primary code.
-    const reason = REASONS.get(errcode === undefined ? code : errcode & 0xff) ?? 'cannot be opened';
-    throw new StoreFileError(path, reason, error);
+    throw storeFileError(path, error);
   }
+}
+
+/** The error for a path that cannot be used, by the code of SQLite's error or the system's. */
+export function storeFileError(path: string, error: unknown): StoreFileError {
+  const { errcode, code } = error as { errcode?: number; code?: string };
+  // The lower byte is the primary code.
+  const reason = REASONS.get(errcode === undefined ? code : errcode & 0xff) ?? 'cannot be opened';
+  return new StoreFileError(path, reason, error);
+}
+
+/** The file, and those beside it, are its owner's alone: SQLite gives new ones the mode of the database. */
+function preparePrivateFile(path: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  try {
+    closeSync(openSync(path, 'wx', 0o600));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+  for (const suffix of ['', '-wal', '-shm']) makePrivate(`${path}${suffix}`);
 }

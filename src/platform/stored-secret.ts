@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync, linkSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { makePrivate } from './private-files.ts';
 
 const SECRET_BYTES = 48;
 
@@ -13,6 +14,7 @@ export function storedSecret(directory: string): { secret: string; made: boolean
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const path = join(directory, 'jwt-secret');
   const made = !existsSync(path) && makeSecret(path);
+  makePrivate(path);
   return { secret: readFileSync(path, 'utf8').trim(), made };
 }
 

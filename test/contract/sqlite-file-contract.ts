@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSqliteFile, StoreFileError } from '../../src/platform/sqlite-node.ts';
@@ -10,6 +10,35 @@ import { createStore } from '../../src/store/store.ts';
 export function sqliteFileContract(directory: string): void {
   const open = (name: string) =>
     createStore(createSqliteExecutor(openSqliteFile(join(directory, name, 'tenantry.db'))));
+
+  describe.skipIf(process.platform === 'win32')('a file and those beside it', () => {
+    const modesOf = (name: string) =>
+      ['', '-wal', '-shm'].map((suffix) => statSync(join(directory, name, `tenantry.db${suffix}`)).mode & 0o777);
+
+    it('are their owner’s alone in a directory that others may enter, whatever the umask is', async () => {
+      mkdirSync(join(directory, 'entered'));
+      chmodSync(join(directory, 'entered'), 0o755);
+      const before = process.umask(0);
+      try {
+        const store = open('entered');
+        await store.database('d').createCollection('c');
+        expect(modesOf('entered')).toEqual([0o600, 0o600, 0o600]);
+        await store.close();
+      } finally {
+        process.umask(before);
+      }
+    });
+
+    it('become their owner’s alone where they were not', async () => {
+      const earlier = open('opened');
+      await earlier.database('d').createCollection('c');
+      for (const suffix of ['', '-wal', '-shm']) chmodSync(join(directory, 'opened', `tenantry.db${suffix}`), 0o644);
+      const later = open('opened');
+      expect(modesOf('opened')).toEqual([0o600, 0o600, 0o600]);
+      await earlier.close();
+      await later.close();
+    });
+  });
 
   describe('two handles on one file', () => {
     let one: Store;

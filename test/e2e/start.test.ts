@@ -1,7 +1,17 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -100,6 +110,24 @@ describe.each(ENTRIES)('a start on %s', (command, entry) => {
     await running.kill('SIGTERM');
   });
 
+  test('makes files that are its owner’s alone, and says who else can enter DATA_DIR', async () => {
+    const { DATA_DIR = '', JWT_SECRET: _, ...env } = await variables();
+    mkdirSync(DATA_DIR);
+    chmodSync(DATA_DIR, 0o755);
+    writeFileSync(join(DATA_DIR, 'jwt-secret'), SECRET, { mode: 0o644 });
+    const running = await started(command, entry, { ...env, DATA_DIR });
+    expect(running.output()).toMatch(/"event":"data_directory.readable".*"fix":"chmod 700 /);
+    const modes = readdirSync(DATA_DIR).map((name) => [name, statSync(join(DATA_DIR, name)).mode & 0o077]);
+    expect(modes).toEqual(
+      expect.arrayContaining([
+        ['jwt-secret', 0],
+        ['tenantry.db', 0],
+      ]),
+    );
+    expect(modes.filter(([, others]) => others !== 0)).toEqual([]);
+    await running.kill('SIGTERM');
+  });
+
   test.each([
     [
       'a MONGO_URI that cannot be parsed',
@@ -112,10 +140,17 @@ describe.each(ENTRIES)('a start on %s', (command, entry) => {
       /^ {2}MONGO_URI .*Remove it/m,
     ],
     ['a DATA_DIR that is a file', { DATA_DIR: 'file' }, /^DATA_DIR cannot be used: .*not a directory/m],
+    [
+      'a DATA_DIR that others can write',
+      { DATA_DIR: 'others' },
+      /^DATA_DIR cannot be used: others can be written by other users .*\(chmod 700 others\)/m,
+    ],
     ['a DATA_DIR with a corrupt file', { DATA_DIR: 'corrupt' }, /^DATA_DIR cannot be used: .*not a database/m],
   ])('is refused with %s: the variable and the fix, and no stack', async (_, more, message) => {
     writeFileSync(join(directory, 'file'), '');
-    mkdirSync(join(directory, 'corrupt'), { recursive: true });
+    mkdirSync(join(directory, 'corrupt'), { recursive: true, mode: 0o755 });
+    mkdirSync(join(directory, 'others'), { recursive: true });
+    chmodSync(join(directory, 'others'), 0o775);
     writeFileSync(join(directory, 'corrupt/tenantry.db'), 'No database at all. '.repeat(1000));
     const running = await started(command, entry, await variables(more));
     const status = await running.kill('SIGTERM');
