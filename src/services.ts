@@ -109,6 +109,7 @@ export function createServices(config: Config, platform: Platform) {
       leaseMs: config.LEASE_MS,
       nameLeaseMs: config.NAME_LEASE_DAYS * DAY_MS,
       retentionMs: config.DELETE_RETENTION_DAYS * DAY_MS,
+      auditRetentionMs: config.AUDIT_RETENTION_DAYS * DAY_MS,
       publicUrl: config.PUBLIC_URL,
       requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL,
       signUp: config.SIGNUP,
@@ -143,7 +144,8 @@ export function createServices(config: Config, platform: Platform) {
     await prepareDeployment(context);
     prepared = true;
   };
-  let rounds = 0;
+  // Not from 0: an instance that lives for one round has its turn at each kind of what expires, minute by minute.
+  let rounds = Math.floor(clock().getTime() / (MINUTE_SECONDS * 1000));
   return {
     /** What the service does by itself works with this one. */
     context,

@@ -2,6 +2,7 @@ import type { Document, Filter, Scalar } from '../store/port.ts';
 import type { Collection } from '../store/store.ts';
 import { writeDueCheckpoint } from './audit/checkpoint.ts';
 import { flushPendingAudit } from './audit/pending.ts';
+import { removeExpiredEntries } from './audit/retention.ts';
 import { countedSince, recordSignInFailures } from './audit/sign-in-failures.ts';
 import type { Context } from './context.ts';
 import { purgeOrganization } from './organization/delete.ts';
@@ -28,19 +29,18 @@ const MAIL_MS = 10_000;
 export async function reconcile(context: Context, round: number): Promise<boolean> {
   const { organizations, admins, signInFailures, checkpoints, names } = context.master;
   const now = context.clock();
-  const due = { due_at: { $lt: now } };
   const pages = [
-    await each(context, organizations, due, (organization) => whatIsDue(context, organization)),
+    await each(context, organizations, 'due_at', now, (organization) => whatIsDue(context, organization)),
     await lookForLateWrites(context, now),
-    await each(context, admins, { audit_due_at: { $lt: now } }, ({ _id }) => flushPendingAudit(context, _id)),
-    await each(context, signInFailures, { first_at: { $lt: countedSince(context) } }, (failures) =>
+    await each(context, admins, 'audit_due_at', now, ({ _id }) => flushPendingAudit(context, _id)),
+    await each(context, signInFailures, 'first_at', countedSince(context), (failures) =>
       recordSignInFailures(context, failures),
     ),
-    await each(context, checkpoints, due, (checkpoint) => writeDueCheckpoint(context, checkpoint)),
+    await each(context, checkpoints, 'due_at', now, (checkpoint) => writeDueCheckpoint(context, checkpoint)),
     await guarded(context, 'mails', () => sendDueMails(context)),
     // Names whose lease is over; and what has expired, where the store does not clear it up by itself.
-    await guarded(context, 'names', () => names.deleteMany({ kind: 'name', ...due })),
-    await guarded(context, 'expired', () => expiring(context, round).deleteMany({ expires_at: { $lt: now } })),
+    await guarded(context, 'names', () => names.deleteMany({ kind: 'name', due_at: { $lt: now } })),
+    await removeExpired(context, round, now),
   ];
   return pages.includes('full');
 }
@@ -83,22 +83,25 @@ async function lookForLateWrites(context: Context, now: Date): Promise<Outcome> 
 /** After this long, an item that failed is tried again, in milliseconds: until then it is in nobody's way. */
 const RETRY_MS = 5 * 60 * 1000;
 
-/** Does it for every document of a page, in the order in which they fell due; what fails for one is put off. */
+/**
+ * Does it for every document of a page whose time is before the one given, in the order of the times. What fails for one
+ * is put off.
+ */
 async function each<T extends Document>(
   context: Context,
   collection: Collection<T>,
-  filter: Filter,
+  field: string,
+  before: Date,
   work: (document: T) => Promise<unknown>,
 ): Promise<Outcome> {
   return guarded(context, collection.name, async () => {
-    const [field = ''] = Object.keys(filter);
-    const page = await collection.find(filter, { sort: { [field]: 1 }, limit: PAGE });
+    const page = await collection.find({ [field]: { $lt: before } } as Filter, { sort: { [field]: 1 }, limit: PAGE });
     for (const document of page) {
       try {
         await work(document);
       } catch (error) {
         context.log('warn', 'reconcile.item_failed', { collection: collection.name, id: document._id, error });
-        const later = new Date(context.clock().getTime() + RETRY_MS);
+        const later = new Date(before.getTime() + RETRY_MS);
         const unchanged = { _id: document._id, [field]: document[field] as Scalar };
         await collection.updateOne(unchanged, { $set: { [field]: later } });
       }
@@ -116,7 +119,12 @@ async function guarded(context: Context, kind: string, work: () => Promise<numbe
   }
 }
 
-function expiring({ master }: Context, round: number): Collection<never> {
-  const kinds = [master.sessions, master.idempotency, master.budgets, master.mails];
-  return kinds[round % kinds.length] as unknown as Collection<never>;
+async function removeExpired(context: Context, round: number, now: Date): Promise<Outcome> {
+  const { sessions, idempotency, budgets, mails, checkpoints } = context.master;
+  const kinds = [sessions, idempotency, budgets, mails];
+  const kind = kinds[round % (kinds.length + 1)] as unknown as Collection<never> | undefined;
+  if (kind !== undefined) return guarded(context, 'expired', () => kind.deleteMany({ expires_at: { $lt: now } }));
+  if (context.settings.auditRetentionMs === 0) return 'done';
+  const before = new Date(now.getTime() - context.settings.auditRetentionMs);
+  return each(context, checkpoints, 'oldest_at', before, (checkpoint) => removeExpiredEntries(context, checkpoint));
 }

@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { writeDueCheckpoint } from '../../src/domain/audit/checkpoint.ts';
-import { flushPendingAudit } from '../../src/domain/audit/pending.ts';
+import { flushPendingAudit, withPendingAudit } from '../../src/domain/audit/pending.ts';
 import { record } from '../../src/domain/audit/record.ts';
+import { removeExpiredEntries } from '../../src/domain/audit/retention.ts';
 import type { AuditNote } from '../../src/domain/audit/schema.ts';
 import { entryId } from '../../src/domain/audit/schema.ts';
 import type { ChainCheck } from '../../src/domain/audit/verify.ts';
@@ -17,11 +18,14 @@ import {
   auditInstance,
   changeAndRecord,
   changeWithoutRecording,
+  DAY_MS,
   entryAt,
   goneAt,
+  insertAdmin,
   newOrganization,
   note,
   prepareAuditStore,
+  RETENTION_MS,
   recordOne,
 } from '../support/audit-world.ts';
 
@@ -43,14 +47,14 @@ const stores: [string, (() => Executor) | undefined][] = [
 const LENGTH = 5;
 
 /** A tenant with a log, a checkpoint at its end, and a change of the admin whose notes wait. */
-async function tamperedTenant(context: AuditInstance) {
+async function tamperedTenant(context: AuditInstance, executor: Executor) {
   const { organization, admin } = await newOrganization(context);
   const { audit, admins, checkpoints } = context.master;
   const id = organization._id;
   for (let length = 1; length < LENGTH; length++) await recordOne(context, organization);
-  const checkpoint = await checkpoints.findOne({ _id: id });
-  if (checkpoint === undefined) throw new Error('There is no checkpoint.');
-  await writeDueCheckpoint(context, checkpoint);
+  const earlier = await checkpoints.findOne({ _id: id });
+  if (earlier === undefined) throw new Error('There is no checkpoint.');
+  await writeDueCheckpoint(context, earlier);
   await changeWithoutRecording(context, organization, admin);
   const pending = (await admins.findOne({ _id: admin._id }))?.audit_pending;
   const [first, second] = pending?.notes ?? [];
@@ -59,10 +63,28 @@ async function tamperedTenant(context: AuditInstance) {
     admins.updateOne({ _id: admin._id }, { $set: { audit_pending: { ...pending, notes } } });
   const at = (sequence: number) => entryAt(context, id, sequence);
   const remove = (sequence: number) => audit.deleteOne({ _id: entryId(id, sequence) });
-  return { context, organization, id, audit, checkpoints, first, second, setNotes, at, remove };
+  return {
+    context,
+    executor,
+    organization,
+    admin,
+    id,
+    audit,
+    admins,
+    checkpoints,
+    first,
+    second,
+    setNotes,
+    at,
+    remove,
+    earlier,
+  };
 }
 
 type Tampered = Awaited<ReturnType<typeof tamperedTenant>>;
+
+/** The id of an event that never was. */
+const FORGED = 'forged';
 
 /** What somebody does who can write to the database and does not have the secret. */
 const HARMS: readonly {
@@ -143,9 +165,74 @@ const HARMS: readonly {
     broken: { sequence: 1, fault: 'checkpoint_lost' },
   },
   {
-    name: 'a second beginning',
-    harm: async ({ context, organization, audit, id }) => {
+    name: 'the whole log removed, and its first checkpoint put back',
+    harm: async ({ audit, checkpoints, id, earlier }) => {
       await audit.deleteMany({ organization_id: id });
+      await checkpoints.replaceOne({ _id: id }, earlier);
+    },
+    broken: { sequence: 1, fault: 'missing' },
+  },
+  {
+    name: 'everything of the log removed, in every collection',
+    harm: async ({ audit, checkpoints, admins, admin, context, id }) => {
+      await audit.deleteMany({ organization_id: id });
+      await checkpoints.deleteOne({ _id: id });
+      await context.master.signInFailures.deleteMany({ organization_id: id });
+      const nothing = { audit_pending: null, audit_due_at: null, changed_by: id };
+      await admins.updateOne({ _id: admin._id }, { $set: nothing });
+      await context.master.organizations.updateOne({ _id: id }, { $set: { changed_by: id, operation: null } });
+    },
+    broken: { sequence: 1, fault: 'checkpoint_lost' },
+  },
+  {
+    name: 'the whole log removed but for the creation',
+    harm: ({ audit, id }) => audit.deleteMany({ organization_id: id, sequence: { $gt: 1 } }),
+    broken: { sequence: 2, fault: 'truncated' },
+  },
+  {
+    name: 'notes put on an admin, sealed by a forger',
+    harm: async ({ executor, organization, admin, admins, first, second, setNotes }) => {
+      const forger = auditInstance(executor, { secrets: ['a secret of the forger, of 32 bytes or more'] });
+      const forged = await note(forger, organization, { event_id: FORGED, action: 'admin.removed' });
+      await admins.updateOne({ _id: admin._id }, { $set: withPendingAudit(forger, admin, [forged]) });
+      expect((await admins.findOne({ _id: admin._id }))?.audit_pending?.notes).toHaveLength(1);
+      await setNotes([first, second, forged, { ...forged, key: first.key, event_id: `${FORGED}:2` }]);
+    },
+    broken: { sequence: LENGTH + 1, fault: 'pending_altered' },
+  },
+  {
+    name: 'the service’s note of an event that never was, put on an admin',
+    harm: async ({ context, organization, setNotes }) =>
+      // As that of an operation that was rolled back.
+      setNotes([await note(context, organization, { event_id: FORGED, action: 'organization.renamed' })]),
+    broken: { sequence: LENGTH + 1, fault: 'pending_altered' },
+  },
+  {
+    name: 'the waiting notes of an admin of another organization, put on an admin',
+    harm: async ({ context, admins, admin }) => {
+      const other = await newOrganization(context);
+      await changeWithoutRecording(context, other.organization, other.admin);
+      const foreign = await admins.findOne({ _id: other.admin._id });
+      const { audit_pending = null } = foreign ?? {};
+      await admins.updateOne({ _id: admin._id }, { $set: { audit_pending } });
+    },
+    broken: { sequence: LENGTH + 1, fault: 'pending_altered' },
+  },
+  {
+    name: 'the waiting notes of another admin, put on an admin',
+    harm: async ({ context, organization, admins, admin }) => {
+      const other = await insertAdmin(context, organization, {});
+      await changeWithoutRecording(context, organization, other);
+      const { audit_pending = null } = (await admins.findOne({ _id: other._id })) ?? {};
+      await admins.updateOne({ _id: admin._id }, { $set: { audit_pending } });
+    },
+    broken: { sequence: LENGTH + 1, fault: 'pending_altered' },
+  },
+  {
+    name: 'a second beginning',
+    harm: async ({ context, organization, audit, checkpoints, id }) => {
+      await audit.deleteMany({ organization_id: id });
+      await checkpoints.deleteOne({ _id: id });
       context.auditTails.clear();
       for (let length = 0; length < LENGTH; length++) await recordOne(context, organization);
     },
@@ -219,12 +306,75 @@ for (const [name, open] of stores) {
     });
 
     test.each(HARMS)('verify finds: $name', async ({ harm, broken }) => {
-      const tenant = await tamperedTenant(context);
+      const tenant = await tamperedTenant(context, executor);
       const { organization } = tenant;
       expect(await verifyAudit(context, { principal: { organization } })).toMatchObject({ valid: true, to: LENGTH });
       await harm(tenant);
       const found = await verifyAudit(context, { principal: { organization } });
       expect(found).toMatchObject({ valid: false, broken });
+    });
+
+    // What the service does with it is the same on every store: one of them has all the harms.
+    const lasting = name === 'SQLite' ? HARMS : HARMS.filter((harm) => harm.name.startsWith('the whole log'));
+    describe.each(['runs on', 'is restarted'])(
+      'where the service %s, and records, flushes, checkpoints and removes',
+      (how) => {
+        test.each(lasting)('verify finds still: $name', async ({ harm }) => {
+          const time = { now: Date.now() };
+          const running = auditInstance(executor, { database, time });
+          const tenant = await tamperedTenant(running, executor);
+          const { organization, admin, checkpoints, id } = tenant;
+          await harm(tenant);
+          const service = how === 'runs on' ? running : auditInstance(executor, { database, time });
+          const dueWork = async () => {
+            for (const work of [writeDueCheckpoint, removeExpiredEntries]) {
+              const checkpoint = await checkpoints.findOne({ _id: id });
+              if (checkpoint !== undefined) await work(service, checkpoint);
+            }
+          };
+          const isFound = async () => expect(await check(id)).toMatchObject({ valid: false });
+          await flushPendingAudit(service, admin._id);
+          for (let events = 0; events < 2 * LENGTH; events++) await recordOne(service, organization);
+          for (let rounds = 0; rounds < 3; rounds++) await dueWork();
+          await isFound();
+          time.now += RETENTION_MS + DAY_MS;
+          for (let rounds = 0; rounds < 3; rounds++) await dueWork();
+          await isFound();
+          const forged = { event_id: { $in: [FORGED, `${FORGED}:2`] } };
+          expect(await running.master.audit.count(forged)).toBe(0);
+        });
+      },
+    );
+
+    test('notes that were recorded are not recorded again, though somebody puts them back', async () => {
+      const { organization, admin } = await newOrganization(context);
+      const { admins, audit } = context.master;
+      await changeWithoutRecording(context, organization, admin);
+      const { audit_pending = null } = (await admins.findOne({ _id: admin._id })) ?? {};
+      for (const service of [context, instance(), context]) {
+        await admins.updateOne({ _id: admin._id }, { $set: { audit_pending } });
+        await flushPendingAudit(service, admin._id);
+        expect(await audit.count({ organization_id: organization._id })).toBe(3);
+        expect(await check(organization._id)).toMatchObject({ valid: true, to: 3 });
+      }
+    });
+
+    test('old entries are removed behind the checkpoint', async () => {
+      const time = { now: Date.now() };
+      const service = auditInstance(executor, { database, time });
+      const { organization } = await newOrganization(service);
+      const id = organization._id;
+      for (let events = 0; events < LENGTH; events++) await recordOne(service, organization);
+      time.now += RETENTION_MS + DAY_MS;
+      await recordOne(service, organization);
+      for (const work of [writeDueCheckpoint, removeExpiredEntries]) {
+        const checkpoint = await service.master.checkpoints.findOne({ _id: id });
+        if (checkpoint !== undefined) await work(service, checkpoint);
+      }
+      expect(await service.master.audit.count({ organization_id: id })).toBe(1);
+      expect(await check(id)).toMatchObject({ valid: true, from: LENGTH + 2, to: LENGTH + 2 });
+      await service.master.audit.deleteOne({ _id: entryId(id, LENGTH + 2) });
+      expect((await check(id)).broken).toEqual({ sequence: LENGTH + 2, fault: 'truncated' });
     });
   });
 }

@@ -56,6 +56,7 @@ const QUERIES: readonly (readonly [collection: string, index: string, filter: Fi
   ['audit', 'event_id', { event_id: ID }],
   ['audit', 'event_id', { event_id: { $in: [ID, 'b'] } }],
   ['audit_checkpoints', 'due_at', { due_at: { $lt: NOW } }, { due_at: 1 }],
+  ['audit_checkpoints', 'oldest_at', { oldest_at: { $lt: NOW } }, { oldest_at: 1 }],
   ['sign_in_failures', '_id', { _id: ID, event_id: ID }],
   ['sign_in_failures', 'organization_id', { organization_id: ID }],
   ['sign_in_failures', 'first_at', { first_at: { $lt: NOW } }, { first_at: 1 }],

@@ -24,7 +24,17 @@ const ADDRESS = '198.51.100.7';
 /** What the audit log asks of the context. */
 export type AuditContext = Pick<
   Context,
-  'request' | 'master' | 'seals' | 'auditTails' | 'wait' | 'clock' | 'log' | 'runInBackground' | 'newId' | 'keyedHash'
+  | 'request'
+  | 'master'
+  | 'seals'
+  | 'auditTails'
+  | 'wait'
+  | 'clock'
+  | 'log'
+  | 'runInBackground'
+  | 'newId'
+  | 'keyedHash'
+  | 'settings'
 >;
 
 export type AuditInstance = AuditContext & {
@@ -41,10 +51,16 @@ export type Time = { now: number };
 
 type InstanceOptions = { readonly secrets?: readonly string[]; readonly time?: Time; readonly database?: string };
 
+export const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** How long the instances keep entries. */
+export const RETENTION_MS = 400 * DAY_MS;
+
 /** An instance of the service, as far as the audit log goes: it knows nothing of what others wrote. */
 export function auditInstance(executor: Executor, options: InstanceOptions = {}): AuditInstance {
   const { secrets = [SECRET], time = { now: Date.now() }, database = 'audit_test' } = options;
   const calls: string[] = [];
+  let ids = 0;
   const logged: AuditInstance['logged'] = [];
   const running = new Set<Promise<void>>();
   const counting = wrapped(executor, async (command, next) => {
@@ -59,10 +75,12 @@ export function auditInstance(executor: Executor, options: InstanceOptions = {})
     master: new Master(new Store(counting), database),
     seals: createSeals(secrets),
     auditTails: new Map(),
+    // The audit log's own work asks for no other setting.
+    settings: { auditRetentionMs: RETENTION_MS } as Context['settings'],
     wait: async () => void (await nextTurn()),
     clock: () => new Date(time.now),
     log: (_level, event, particulars = {}) => void logged.push({ event, particulars }),
-    newId: () => uuidv7(),
+    newId: () => uuidv7({ msecs: time.now, seq: ids++ }),
     keyedHash: createKeyedHash(SECRET),
     runInBackground: (work) => {
       // The audit log's own work asks no more of the context than this.

@@ -74,6 +74,7 @@ async function withChain(length: number, checkpointAt = length) {
     remove: (sequence: number) => audit.deleteOne({ _id: entryId(id, sequence) }),
     broken: async () => (await check(context, tenant)).broken,
     checkpoint: () => checkpointOf(context, id),
+    brought,
   };
 }
 
@@ -114,11 +115,11 @@ describe('the chain', () => {
     expect(context.calls).toHaveLength(50);
   });
 
-  test('takes a read more where the instance does not know its end', async () => {
+  test('takes a round of reads more where the instance does not know its end', async () => {
     const { executor, organization } = await withChain(3);
     const cold = auditInstance(executor);
     await recordOne(cold, organization);
-    expect(cold.calls).toEqual(['find audit', 'insertOne audit']);
+    expect(cold.calls).toEqual(['find audit', 'find audit_checkpoints', 'insertOne audit']);
   });
 
   test('an event that is recorded by twenty at once is there once', async () => {
@@ -276,14 +277,25 @@ describe('tampering with the chain is found', () => {
     });
 
     test(`the end cut off from ${position} on, and the log gone on since`, async () => {
-      const { audit, id, broken, executor, context, organization } = await withChain(LENGTH);
+      const { audit, id, broken, brought, executor, context, organization } = await withChain(LENGTH);
       await audit.deleteMany({ organization_id: id, sequence: { $gte: position } });
       for (let count = 0; count < LENGTH; count++) await recordOne(auditInstance(executor), organization);
-      const fault = position === 1 ? 'second_beginning' : 'truncated';
-      expect(await broken()).toEqual({ sequence: position === 1 ? 1 : LENGTH, fault });
-      // An instance that knew the end shows where it was.
+      // It goes on after its checkpoint: no entry ever takes the place of one that was cut off.
+      expect(await broken()).toEqual({ sequence: position, fault: 'missing' });
       await recordOne(context, organization);
-      expect((await broken())?.fault).toBe(fault);
+      await brought();
+      expect(await broken()).toEqual({ sequence: position, fault: 'missing' });
+    });
+
+    test(`the end cut off from ${position} on, the log gone on without its checkpoint, and that put back`, async () => {
+      const { audit, id, broken, executor, organization, checkpoints, checkpoint, brought } = await withChain(LENGTH);
+      const hidden = await checkpoint();
+      await audit.deleteMany({ organization_id: id, sequence: { $gte: position } });
+      await checkpoints.deleteOne({ _id: id });
+      for (let count = 0; count < 2 * LENGTH; count++) await recordOne(auditInstance(executor), organization);
+      await checkpoints.insertOne(hidden);
+      for (let rounds = 0; rounds < 3; rounds++) await brought();
+      expect((await broken())?.fault).toBe(position === 1 ? 'second_beginning' : 'truncated');
     });
 
     test(`any field of entry ${position} altered, removed or added`, async () => {

@@ -167,7 +167,7 @@ describe('what waits on an admin', () => {
     const { set, pending, first, second, context, admin, id, refused } = await withWaitingNotes();
     await set({ ...pending, notes: [{ ...first, actor: 'somebody else' }, second] });
     await flushPendingAudit(context, admin._id);
-    expect((await entriesOf(context, id)).map(({ event_id }) => event_id)).toEqual([id, second.event_id]);
+    expect((await entriesOf(context, id)).map(({ event_id }) => event_id)).toEqual([id]);
     expect(refused()).toBeGreaterThan(0);
   });
 

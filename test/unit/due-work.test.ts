@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { checkChain } from '../../src/domain/audit/verify.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { deleteOrganization } from '../../src/domain/organization/delete.ts';
 import { getErasure } from '../../src/domain/organization/erasure.ts';
@@ -168,6 +169,70 @@ describe('a delete', () => {
     await context.master.admins.insertOne(owner.admin);
     await settle(MINUTE_MS);
     expect(await context.master.admins.count({ organization_id: _id })).toBe(0);
+  });
+});
+
+describe('the audit log, with AUDIT_RETENTION_DAYS', () => {
+  const sequencesOf = async (organization_id: string) =>
+    (await context.master.audit.find({ organization_id }, { sort: { _id: 1 } })).map(({ sequence }) => sequence);
+  const check = (id: string) => checkChain(context, id, 0);
+
+  // A checkpoint is made due after the answer.
+  const background = async (work: () => Promise<unknown>) => void (await work());
+  const keeping = (env: Record<string, string>) => {
+    services = createInstance(executor, env, { time, log: () => {}, background });
+    context = services.context;
+  };
+  beforeEach(() => keeping({}));
+
+  /** An organization with entries of the first day and of 200 days later. */
+  const withLog = async (name: string) => {
+    const owner = await ownerOf(context, name);
+    await rename(owner, `${name} one`);
+    await settle(MINUTE_MS);
+    await settle(200 * DAY_MS);
+    const organization = await context.master.organizations.findOne({ _id: owner.organization._id });
+    const now = { ...owner, organization: organization as OrganizationDocument };
+    await rename(now, `${name} two`);
+    for (let minutes = 0; minutes < 3; minutes++) await settle(2 * MINUTE_MS);
+    return owner;
+  };
+
+  test('loses what is older, and is valid', async () => {
+    const { _id } = (await withLog('Old')).organization;
+    await settle(199 * DAY_MS);
+    expect(await sequencesOf(_id)).toEqual([1, 2, 3]);
+    await settle(2 * DAY_MS);
+    expect(await sequencesOf(_id)).toEqual([3]);
+    expect(await check(_id)).toMatchObject({ valid: true, from: 3, to: 3 });
+    await settle(400 * DAY_MS);
+    expect(await sequencesOf(_id)).toEqual([3]);
+    expect(await check(_id)).toMatchObject({ valid: true, from: 3, to: 3 });
+  });
+
+  test('stays for good with 0', async () => {
+    keeping({ AUDIT_RETENTION_DAYS: '0' });
+    const { _id } = (await withLog('Ever')).organization;
+    await settle(2000 * DAY_MS);
+    expect(await sequencesOf(_id)).toEqual([1, 2, 3]);
+    expect(await check(_id)).toMatchObject({ valid: true, from: 1, to: 3 });
+  });
+
+  test('of an erased organization goes after the same time, with its checkpoint; its stub stays', async () => {
+    const owner = await withLog('Gone');
+    await settle(30 * DAY_MS);
+    const { _id } = owner.organization;
+    const organization = await context.master.organizations.findOne({ _id });
+    const principal = { ...owner, organization: organization as OrganizationDocument };
+    await deleteOrganization(context, { principal, organization_name: 'Gone two' });
+    for (let weeks = 0; weeks < 57; weeks++) await settle(7 * DAY_MS);
+    expect(await sequencesOf(_id)).toEqual([4]);
+    expect(await check(_id)).toMatchObject({ valid: true, from: 4, to: 4 });
+    for (let weeks = 0; weeks < 3; weeks++) await settle(7 * DAY_MS);
+    expect(await sequencesOf(_id)).toEqual([]);
+    expect(await context.master.checkpoints.findOne({ _id })).toBeUndefined();
+    expect(await context.master.organizations.findOne({ _id })).toMatchObject({ status: 'erased', address_key: null });
+    expect(await check(_id)).toMatchObject({ valid: true, from: 1, to: 0, head: null });
   });
 });
 

@@ -2,7 +2,7 @@ import type { Condition, Filter } from '../../store/port.ts';
 import type { Page } from '../page.ts';
 import type { Principal } from '../session/schema.ts';
 import { revealAddress } from './address.ts';
-import { lastEntry } from './checkpoint.ts';
+import { genuineCheckpoint, lastEntry } from './chain.ts';
 import type { Recording } from './record.ts';
 import type { AuditAction, AuditEntry } from './schema.ts';
 import { entriesBetween, sequenceOf } from './schema.ts';
@@ -27,7 +27,7 @@ export type ListAuditInput = {
 };
 
 /**
- * The log of the principal's organization, the newest entry first. A page goes through a bounded part of the log: with
+ * The log of the principal's organization, the newest entry first, without what is old and removed. A page goes through a bounded part of the log: with
  * a filter that fits few entries it may hold fewer than asked for, and still have a next one.
  */
 export async function listAudit(
@@ -36,13 +36,17 @@ export async function listAudit(
 ): Promise<Page<AuditView>> {
   const { _id, address_key } = principal.organization;
   await recordSignInFailuresOf(context, _id);
-  const last = cursor === undefined ? await lastEntry(context, _id) : undefined;
+  const [last, checkpoint] = await Promise.all([
+    cursor === undefined ? lastEntry(context, _id) : undefined,
+    genuineCheckpoint(context, _id),
+  ]);
+  const first = (checkpoint?.removed_to ?? 0) + 1;
   let before = cursor ?? (last === undefined ? 1 : sequenceOf(last._id) + 1);
   const at: Condition = { ...(from && { $gte: from }), ...(to && { $lte: to }) };
   const filter: Filter = { ...((from || to) && { at }), ...(action && { action }) };
   const found: AuditEntry[] = [];
-  for (let windows = 0; windows < WINDOWS && before > 1 && found.length < limit; windows++) {
-    const start = Math.max(1, before - WINDOW);
+  for (let windows = 0; windows < WINDOWS && before > first && found.length < limit; windows++) {
+    const start = Math.max(first, before - WINDOW);
     const wanted = limit - found.length;
     const entries = { ...filter, ...entriesBetween(_id, start, before) };
     const page = await context.master.audit.find(entries, { sort: { _id: -1 }, limit: wanted });
@@ -51,7 +55,7 @@ export async function listAudit(
     before = page.length === wanted && oldest !== undefined ? sequenceOf(oldest._id) : start;
   }
   const items = await Promise.all(found.map((entry) => viewOf(entry, address_key)));
-  return { items, next_cursor: before > 1 ? String(before) : null };
+  return { items, next_cursor: before > first ? String(before) : null };
 }
 
 const viewOf = async (entry: AuditEntry, addressKey: string | null): Promise<AuditView> => ({

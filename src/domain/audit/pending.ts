@@ -52,15 +52,18 @@ export async function flushPendingAudit(context: Recording, adminId: string): Pr
 }
 
 /**
- * Records what waits on an admin that is about to be removed.
- * @returns whether all of it was as it was made, and is in the log
+ * Records what waits on an admin: all of it, or nothing where it is not as it was made. A note alone may be genuine,
+ * and be of a change that was refused.
+ * @returns whether all of it is in the log
  */
 export async function recordPendingAudit(context: Recording, { _id, audit_pending }: Pending): Promise<boolean> {
   if (audit_pending === null) return true;
-  const isGenuine = isGenuinePending(context.seals, _id, audit_pending);
-  if (!isGenuine) context.log('error', 'audit.note_refused', { admin_id: _id });
-  let complete = isGenuine;
-  for (const note of notesOf(audit_pending)) {
+  if (!isGenuinePending(context.seals, _id, audit_pending)) {
+    context.log('error', 'audit.note_refused', { admin_id: _id });
+    return false;
+  }
+  let complete = true;
+  for (const note of audit_pending.notes) {
     if ((await record(context, note)) === undefined) complete = false;
   }
   return complete;

@@ -7,7 +7,9 @@ import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
-import { dueSoon, lastEntry, makeCheckpointDue } from './checkpoint.ts';
+import type { ChainEnd } from './chain.ts';
+import { genuineCheckpoint, lastEntry } from './chain.ts';
+import { dueSoon, makeCheckpointDue } from './checkpoint.ts';
 import type { AuditEvent } from './note.ts';
 import { auditNote } from './note.ts';
 import type { AuditEntry, AuditNote } from './schema.ts';
@@ -28,8 +30,6 @@ export type Recording = Needs<
   'request' | 'master' | 'seals' | 'auditTails' | 'wait' | 'clock' | 'log' | 'runInBackground' | 'newId' | 'keyedHash'
 >;
 
-type ChainEnd = Pick<AuditEntry, 'sequence' | 'seal'>;
-
 /** Records what the request at hand does. @throws {DomainError} as {@link record} */
 export async function recordEvent(
   context: Recording,
@@ -42,12 +42,13 @@ export async function recordEvent(
 /**
  * Records an event in its organization's chain: once, however often it is asked for, and by any number of instances.
  * @returns the entry, of this call or of an earlier one; undefined when it was refused, because the note was tampered
- *   with, or its event's id is another entry's: the log of the service says so, and the caller keeps a note that waits
+ *   with, is as old as entries that were removed, or its event's id is another entry's: the log of the service says so,
+ *   and the caller keeps a note that waits
  * @throws {DomainError} unavailable when others wrote to the same chain for too long
  * @throws {StoreError}
  */
 export async function record(context: Recording, note: AuditNote): Promise<AuditEntry | undefined> {
-  if (!isGenuineNote(context.seals, note)) return refuse(context, note);
+  if (!isGenuineNote(context.seals, note) || (await mayBeRemoved(context, note))) return refuse(context, note);
   const { key: _key, seal: _seal, ...event } = note;
   const { organization_id, event_id } = event;
   let tail: ChainEnd = context.auditTails.get(organization_id) ?? (await firstTail(context, note));
@@ -91,11 +92,29 @@ async function firstTail(context: Recording, { organization_id, event_id }: Audi
 
 /**
  * The end of a chain, as it is: whether it is genuine is for verify to find. Its place is what its `_id` says, so that
- * an entry that was altered does not stop the log.
+ * an entry that was altered does not stop the log. Where the end was cut off, the log goes on after its checkpoint: the
+ * gap is never filled, and is found.
  */
 async function readEnd(context: Recording, organizationId: string): Promise<ChainEnd> {
-  const last = await lastEntry(context, organizationId);
-  return last === undefined ? { sequence: 0, seal: '' } : { sequence: sequenceOf(last._id), seal: String(last.seal) };
+  const [last, checkpoint] = await Promise.all([
+    lastEntry(context, organizationId),
+    genuineCheckpoint(context, organizationId),
+  ]);
+  const sequence = last === undefined ? 0 : sequenceOf(last._id);
+  if (checkpoint !== undefined && checkpoint.sequence > sequence) {
+    return { sequence: checkpoint.sequence, seal: checkpoint.entry };
+  }
+  return { sequence, seal: String(last?.seal ?? '') };
+}
+
+/** Notes are recorded within a day, unless the service stood still: what is younger than that was never removed. */
+const FRESH_MS = 24 * 60 * 60 * 1000;
+
+/** Whether the entry of a note may have been removed, as old as it is: it is not recorded again. */
+async function mayBeRemoved(context: Recording, { organization_id, at }: AuditNote): Promise<boolean> {
+  if (context.clock().getTime() - at.getTime() < FRESH_MS) return false;
+  const until = (await genuineCheckpoint(context, organization_id))?.removed_until ?? null;
+  return until !== null && at <= until;
 }
 
 /** Announces the entry outside the database, in the log of the service, and has the checkpoint brought up to it. */

@@ -71,7 +71,7 @@ export type AuditNote = Sealed & {
 /** Notes that wait on a document, sealed together with whose they are: none can be added or taken away. */
 export type PendingAudit = Sealed & { readonly notes: readonly AuditNote[] };
 
-/** An entry of an organization's chain. It never changes, and is never removed. */
+/** An entry of an organization's chain. It never changes. It is removed when it is old, after all before it. */
 export type AuditEntry = Omit<AuditNote, 'key' | 'seal'> &
   Sealed & {
     /** {@link entryId} */
@@ -81,21 +81,31 @@ export type AuditEntry = Omit<AuditNote, 'key' | 'seal'> &
     readonly previous: string;
   };
 
-/** How far an organization's chain goes, at least. It is there before the organization is. */
+/** From where to where an organization's chain goes, at least. It is there before the organization is. */
 export type AuditCheckpoint = Sealed & {
   /** The organization's id. */
   readonly _id: string;
   /** The sequence and the seal of an entry that was there; 0 and empty before the first. */
   readonly sequence: number;
   readonly entry: string;
+  /** Likewise: entries up to this one are removed, or about to be; 0 and empty where all are there. */
+  readonly removed_to: number;
+  readonly removed_entry: string;
+  /** The latest time of an entry that was removed; null where all are there. */
+  readonly removed_until: Date | null;
   /** When it is to be brought up to the chain's end; null when nothing was recorded since. */
   readonly due_at: Date | null;
+  /** The time of the oldest entry, as far as it is looked at; null while that is the last one the checkpoint knows. */
+  readonly oldest_at: Date | null;
 };
 
 /** The place of an entry, its `_id`, arbitrates between writers: two can never take the same. */
 export const AUDIT_INDEXES: readonly Index[] = [{ name: 'event_id', key: { event_id: 1 }, unique: true }];
 
-export const CHECKPOINT_INDEXES: readonly Index[] = [{ name: 'due_at', key: { due_at: 1 } }];
+export const CHECKPOINT_INDEXES: readonly Index[] = [
+  { name: 'due_at', key: { due_at: 1 } },
+  { name: 'oldest_at', key: { oldest_at: 1 } },
+];
 
 /** Failed sign-ins to one account, from a part of all addresses, that are not in the log yet. */
 export type SignInFailures = {

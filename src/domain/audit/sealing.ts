@@ -1,4 +1,4 @@
-/** What is sealed: every field that is stored. The time at which a checkpoint is due is no part of it. */
+/** What is sealed: every field that is stored. What says when a checkpoint is due is no part of it. */
 import type { AuditCheckpoint, AuditEntry, AuditNote, PendingAudit, Sealed, Seals } from './schema.ts';
 
 type Unsealed<T> = Omit<T, keyof Sealed>;
@@ -44,11 +44,13 @@ export const isGenuineEntry = (seals: Seals, entry: AuditEntry): boolean => isGe
 
 export const sealCheckpoint = (
   seals: Seals,
-  { due_at, ...checkpoint }: Unsealed<AuditCheckpoint>,
-): AuditCheckpoint => ({ ...checkpoint, ...sealOf(seals, 'checkpoint', checkpoint), due_at });
+  { due_at, oldest_at, ...checkpoint }: Unsealed<AuditCheckpoint>,
+): AuditCheckpoint => ({ ...checkpoint, ...sealOf(seals, 'checkpoint', checkpoint), due_at, oldest_at });
 
-export const isGenuineCheckpoint = (seals: Seals, { due_at: _, ...checkpoint }: AuditCheckpoint): boolean =>
-  isGenuine(seals, 'checkpoint', checkpoint);
+export const isGenuineCheckpoint = (
+  seals: Seals,
+  { due_at: _, oldest_at: __, ...checkpoint }: AuditCheckpoint,
+): boolean => isGenuine(seals, 'checkpoint', checkpoint);
 
 /** What a seal of notes is over: their own seals, and whose they are. */
 const waiting = (adminId: string, notes: readonly AuditNote[]) => ({

@@ -61,24 +61,36 @@ export function pendingOfOrganization(
   return { events: [operation.id], changed_by };
 }
 
-/** Whether each event that the log has to know is in it, or waits. @param waiting the organization's among them */
+/**
+ * Whether each event that the log has to know is in it, or waits, or was removed with the beginning of the log.
+ * @param waiting the organization's first: it is named by the admins that its operation changed, too
+ * @param removedUntil the time of the latest entry that was removed
+ */
 export async function areAllRecorded(
   { master, seals }: ChainReader,
   id: string,
-  organization: Waiting,
-  admins: readonly Waiting[],
+  waiting: readonly Waiting[],
+  removedUntil: Date | null,
 ): Promise<boolean> {
-  const all = [organization, ...admins];
   const isWaiting = ({ events, changed_by }: Waiting) =>
-    events.includes(changed_by) || organization.events.includes(changed_by);
-  const missing = new Set(all.filter((waiting) => !isWaiting(waiting)).map(({ changed_by }) => changed_by));
+    events.includes(changed_by) || waiting[0]?.events.includes(changed_by);
+  const missing = new Set(waiting.filter((one) => !isWaiting(one)).map(({ changed_by }) => changed_by));
   for (const batch of batches([...missing])) {
     const entries = await master.audit.find({ event_id: { $in: batch } }, { limit: BATCH });
     for (const entry of entries) {
       if (entry.organization_id === id && isGenuineEntry(seals, entry)) missing.delete(entry.event_id);
     }
   }
-  return missing.size === 0;
+  return [...missing].every((event) => removedUntil !== null && madeAt(event) < removedUntil.getTime() + DAY_MS);
+}
+
+/** A clock that was set back gives ids of a later time than the notes that follow. */
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** When the id that an event's begins with was made (UUIDv7): not after the event. NaN for another id. */
+function madeAt(eventId: string): number {
+  const [, high = '', low = ''] = /^([0-9a-f]{8})-([0-9a-f]{4})-7/.exec(eventId) ?? [];
+  return Number.parseInt(high + low, 16);
 }
 
 function* batches(all: readonly string[]): Iterable<readonly string[]> {

@@ -2,36 +2,12 @@ import type { Needs } from '../context.ts';
 import { invalid } from '../errors.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
 import type { Principal } from '../session/schema.ts';
-import type { AuditCheckpoint, AuditEntry, Seals } from './schema.ts';
-import { entriesBetween, entryId, MAX_SEQUENCE } from './schema.ts';
-import { isGenuineCheckpoint, isGenuineEntry } from './sealing.ts';
+import type { AuditFault } from './chain.ts';
+import { chainOf, genuineCheckpoint, PAGE } from './chain.ts';
+import type { AuditCheckpoint } from './schema.ts';
+import { entriesBetween, MAX_SEQUENCE } from './schema.ts';
 import type { ChainReader } from './verify-pending.ts';
 import { areAllRecorded, pendingOfAdmins, pendingOfOrganization } from './verify-pending.ts';
-
-/** Entries that one call checks. */
-const PAGE = 500;
-
-/** What can be wrong with a log. */
-export const AUDIT_FAULTS = [
-  /** There is no entry of this sequence, though there are later ones, or there has to be one. */
-  'missing',
-  /** The entry is not as it was made, or was not made by the service. */
-  'altered',
-  /** The entry was made by the service, for another place. */
-  'moved',
-  /** The entry does not follow from the one before. */
-  'unlinked',
-  /** The first entry is not the organization's creation. */
-  'second_beginning',
-  /** The checkpoint names an entry of this sequence or a later one, and that is not there. */
-  'truncated',
-  /** The checkpoint was removed or altered. */
-  'checkpoint_lost',
-  /** What waited to be recorded after these entries was added, altered or removed. */
-  'pending_altered',
-] as const;
-
-export type AuditFault = (typeof AUDIT_FAULTS)[number];
 
 export type ChainCheck = {
   /** Whether nothing is wrong with what was checked. */
@@ -59,39 +35,40 @@ export const verifyAudit = (
 
 /**
  * Checks an organization's log, a part at a time, whatever the organization's status. A fault is reported when a second
- * look finds one too: no read of a page need be of one moment.
+ * look finds one too, from the same entry on: no read of a page need be of one moment, and old entries may be removed
+ * meanwhile.
  */
 export async function checkChain(reader: ChainReader, id: string, cursor: number): Promise<ChainCheck> {
-  const found = await look(reader, id, cursor);
-  return found.broken === null ? found : look(reader, id, cursor);
+  for (let found = await look(reader, id, cursor); ; ) {
+    if (found.broken === null) return found;
+    const { from } = found;
+    found = await look(reader, id, cursor);
+    if (found.from === from) return found;
+  }
 }
 
 async function look(reader: ChainReader, id: string, cursor: number): Promise<ChainCheck> {
   const { master, seals } = reader;
   // Before the entries: the chain goes at least so far, whatever is written meanwhile.
-  const checkpoint = await master.checkpoints.findOne({ _id: id });
-  // With the cursor's own entry, which the next one follows.
-  const begin = Math.max(cursor, 1);
-  const entries = await master.audit.find(entriesBetween(id, begin, MAX_SEQUENCE), {
+  const named = await genuineCheckpoint(reader, id);
+  const { removed_to, removed_entry } = named ?? { removed_to: 0, removed_entry: '' };
+  const start = Math.max(cursor, removed_to);
+  // With the cursor's own entry, which the next one follows; the checkpoint says what the first one follows.
+  const after =
+    start > removed_to ? { sequence: start - 1, seal: undefined } : { sequence: removed_to, seal: removed_entry };
+  const page = await master.audit.find(entriesBetween(id, after.sequence + 1, MAX_SEQUENCE), {
     sort: { _id: 1 },
-    limit: cursor + PAGE + 1 - begin,
+    limit: start + PAGE - after.sequence,
   });
-  const named = checkpoint !== undefined && isGenuineCheckpoint(seals, checkpoint) ? checkpoint : undefined;
-  let to = begin - 1;
-  let previous: AuditEntry | undefined;
+  const { entries, fault } = chainOf(seals, id, page, after, named);
+  const to = after.sequence + entries.length;
   const check = (found: Partial<ChainCheck>): ChainCheck => ({
-    ...{ valid: true, from: cursor + 1, to, broken: null, head: null, next_cursor: null },
+    ...{ valid: true, from: start + 1, to, broken: null, head: null, next_cursor: null },
     ...found,
   });
-  const broken = (fault: AuditFault) => check({ valid: false, broken: { sequence: to + 1, fault } });
-  for (const entry of entries) {
-    const isCursor = to + 1 === cursor;
-    const fault = faultOf(seals, entry, id, to + 1, isCursor ? undefined : (previous?.seal ?? ''), named);
-    if (fault !== undefined) return broken(fault);
-    previous = entry;
-    to++;
-  }
-  if (to === cursor + PAGE) return check({ next_cursor: String(to) });
+  const broken = (how: AuditFault) => check({ valid: false, broken: { sequence: to + 1, fault: how } });
+  if (fault !== undefined) return broken(fault);
+  if (to === start + PAGE) return check({ next_cursor: String(to) });
   if (named !== undefined && named.sequence < cursor && to < cursor) {
     // Nothing says that the chain went so far. Its end may have been cut off before the checkpoint, too.
     const end = await look(reader, id, named.sequence);
@@ -99,38 +76,13 @@ async function look(reader: ChainReader, id: string, cursor: number): Promise<Ch
     return end;
   }
   if (to < Math.max(cursor, named?.sequence ?? 0)) return broken('truncated');
-  const fault = await faultOfRest(reader, id, to, named);
-  if (fault !== undefined) return broken(fault);
-  return check({ head: previous === undefined ? null : { sequence: to, seal: previous.seal } });
+  const other = await faultOfRest(reader, id, to, named);
+  if (other !== undefined) return broken(other);
+  const last = entries.at(-1);
+  return check({ head: last === undefined ? null : { sequence: to, seal: last.seal } });
 }
 
-/** @param previous the seal that the entry has to follow; undefined: any */
-function faultOf(
-  seals: Seals,
-  entry: AuditEntry,
-  id: string,
-  sequence: number,
-  previous: string | undefined,
-  checkpoint: AuditCheckpoint | undefined,
-): AuditFault | undefined {
-  const place = entryId(id, sequence);
-  if (entry._id !== place) return entry._id > place && isPlace(entry._id) ? 'missing' : 'altered';
-  if (!isGenuineEntry(seals, entry)) {
-    const home = { ...entry, _id: entryId(entry.organization_id, entry.sequence) };
-    return isGenuineEntry(seals, home) ? 'moved' : 'altered';
-  }
-  if (previous !== undefined && entry.previous !== previous) return 'unlinked';
-  if (sequence === 1 && !isCreation(entry)) return 'second_beginning';
-  return checkpoint?.sequence === sequence && checkpoint.entry !== entry.seal ? 'truncated' : undefined;
-}
-
-/** Whether it is an id that an entry can have; what has another one was put in by hand. */
-const isPlace = (id: string): boolean => /:\d{12}$/.test(id);
-
-const isCreation = ({ action, event_id, organization_id }: AuditEntry): boolean =>
-  action === 'organization.created' && event_id === organization_id;
-
-/** What is wrong beside the entries, of which there are so many. */
+/** What is wrong beside the entries, which go so far. */
 async function faultOfRest(
   reader: ChainReader,
   id: string,
@@ -142,11 +94,14 @@ async function faultOfRest(
   const admins = await pendingOfAdmins(reader, id);
   const organization = await reader.master.organizations.findOne({ _id: id });
   if (organization === undefined || (entries === 0 && !wasCreated(organization))) return undefined;
-  if (checkpoint === undefined) return 'checkpoint_lost';
+  // The log of an organization that was erased long ago is removed, and its checkpoint too.
+  const isGone = entries === 0 && organization.status === 'erased';
+  if (checkpoint === undefined) return isGone ? undefined : 'checkpoint_lost';
   if (entries === 0 && organization.operation?.kind !== 'create') return 'missing';
   const own = pendingOfOrganization(reader, organization);
   if (own === undefined || admins === undefined) return 'pending_altered';
-  return (await areAllRecorded(reader, id, own, admins)) ? undefined : 'pending_altered';
+  const areRecorded = await areAllRecorded(reader, id, [own, ...admins], checkpoint.removed_until);
+  return areRecorded ? undefined : 'pending_altered';
 }
 
 /** False for one whose creation is under way, or was rolled back. */

@@ -1,5 +1,6 @@
 import { recordPendingAudit } from '../audit/pending.ts';
 import { record } from '../audit/record.ts';
+import { entriesBetween, MAX_SEQUENCE } from '../audit/schema.ts';
 import type { Context } from '../context.ts';
 import { nextLook } from '../due.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
@@ -32,7 +33,19 @@ export async function eraseOrganization(context: Context, organization: Organiza
     retryOnUnknownOutcome(context, () => names.deleteMany({ ...own, kind: 'name' })),
     operation?.kind === 'delete' && operation.audit !== null && record(context, operation.audit),
   ]);
+  await removeExpiredLog(context, organization);
   await leaveStub(context, organization);
+}
+
+/** Nothing is left of a log when the time is over since its organization was erased, not even the last entry. */
+async function removeExpiredLog(context: Context, { _id, erased_at }: OrganizationDocument): Promise<void> {
+  const { master, settings, clock } = context;
+  const keptSince = clock().getTime() - settings.auditRetentionMs;
+  if (settings.auditRetentionMs === 0 || erased_at === null || erased_at.getTime() >= keptSince) return;
+  await Promise.all([
+    retryOnUnknownOutcome(context, () => master.audit.deleteMany(entriesBetween(_id, 1, MAX_SEQUENCE))),
+    retryOnUnknownOutcome(context, () => master.checkpoints.deleteOne({ _id })),
+  ]);
 }
 
 /** False where a create was rolled back: its delete has nothing to record, and its stub says that nothing named it. */

@@ -1,7 +1,8 @@
 import * as z from 'zod';
+import { AUDIT_FAULTS } from '../../domain/audit/chain.ts';
 import { listAudit } from '../../domain/audit/list.ts';
 import { AUDIT_ACTIONS, MAX_SEQUENCE } from '../../domain/audit/schema.ts';
-import { AUDIT_FAULTS, verifyAudit } from '../../domain/audit/verify.ts';
+import { verifyAudit } from '../../domain/audit/verify.ts';
 import { routeGroup } from '../route.ts';
 import { page, pageQuery, timestamp } from '../schemas.ts';
 

@@ -1,0 +1,53 @@
+/**
+ * Old entries are removed from the beginning of a log: a page at a time, never the last entry that the checkpoint
+ * knows, and only after the checkpoint says so. So the log that is left begins where its checkpoint says, and nobody
+ * else can remove its beginning unnoticed. An entry that is not as it was made stays, with all that follow.
+ */
+import type { Needs } from '../context.ts';
+import { retryOnUnknownOutcome } from '../retry.ts';
+import { PAGE, readChain } from './chain.ts';
+import { refuseCheckpoint } from './checkpoint.ts';
+import type { AuditCheckpoint } from './schema.ts';
+import { entriesBetween } from './schema.ts';
+import { isGenuineCheckpoint, sealCheckpoint } from './sealing.ts';
+
+/** Removes what is old in the log of a checkpoint that is due for it. A crash in between leaves it due. */
+export async function removeExpiredEntries(
+  context: Needs<'master' | 'clock' | 'seals' | 'wait' | 'log' | 'settings'>,
+  checkpoint: AuditCheckpoint,
+): Promise<void> {
+  const { audit, checkpoints } = context.master;
+  const { auditRetentionMs } = context.settings;
+  const { key: _key, seal: found, ...content } = checkpoint;
+  const { _id, sequence, removed_to, removed_entry, removed_until } = content;
+  if (!isGenuineCheckpoint(context.seals, checkpoint)) return refuseCheckpoint(context, { _id }, 'oldest_at');
+  const before = context.clock().getTime() - auditRetentionMs;
+  const { entries, fault } = await readChain(context, _id, { sequence: removed_to, seal: removed_entry });
+  const kept = entries.findIndex((entry) => entry.sequence >= sequence || entry.at.getTime() >= before);
+  const old = kept === -1 ? entries : entries.slice(0, kept);
+  const last = old.at(-1);
+  let seal = found;
+  if (last !== undefined) {
+    const times = old.map(({ at }) => at.getTime());
+    const next = sealCheckpoint(context.seals, {
+      ...content,
+      removed_to: last.sequence,
+      removed_entry: last.seal,
+      removed_until: new Date(Math.max(removed_until?.getTime() ?? 0, ...times)),
+    });
+    const { matched } = await retryOnUnknownOutcome(context, () => checkpoints.replaceOne({ _id, seal: found }, next));
+    if (matched === 0) return;
+    context.log('info', 'audit.removed', { organization_id: _id, sequence: last.sequence, seal: last.seal });
+    seal = next.seal;
+  }
+  // With what one left that died here.
+  await retryOnUnknownOutcome(context, () =>
+    audit.deleteMany(entriesBetween(_id, 1, (last?.sequence ?? removed_to) + 1)),
+  );
+  if (old.length === PAGE) return;
+  if (fault !== undefined && kept === -1) return refuseCheckpoint(context, { _id, seal }, 'oldest_at', fault);
+  const oldest = entries[old.length]?.at;
+  // Nothing is to be done while the oldest entry is the last one that the checkpoint knows: the next one changes that.
+  const oldest_at = oldest !== undefined && oldest.getTime() >= before ? oldest : null;
+  await checkpoints.updateOne({ _id, seal }, { $set: { oldest_at } });
+}
