@@ -72,6 +72,21 @@ const BUDGETS: readonly Budget[] = [
     },
   },
   {
+    // One more: the budget of its /48.
+    verb: 'a sign-in from a known address of IPv6',
+    calls: 9,
+    rounds: 5,
+    prepare: async () => {
+      const over = { ...context, request: { ...context.request, address: '2001:db8::1' } };
+      const { email, password } = await newAccount();
+      await logIn(over, { email, password });
+      await expect(logIn(over, { email, password: 'a wrong password' })).rejects.toMatchObject({
+        code: 'invalid_credentials',
+      });
+      return () => logIn(over, { email, password });
+    },
+  },
+  {
     verb: 'a sign-in to a named organization',
     calls: 8,
     rounds: 5,
