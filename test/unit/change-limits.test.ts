@@ -373,7 +373,7 @@ describe('a route that changes something', () => {
   }
 
   /** They only take away: each needs a sign-in of its own, or a session that is left. */
-  const FREE = ['DELETE /admin/sessions', 'DELETE /org/delete', 'POST /admin/logout-all'];
+  const FREE = ['DELETE /admin/sessions', 'DELETE /org/delete', 'DELETE /org/sessions', 'POST /admin/logout-all'];
 
   test('for an admin draws on the budget of changes, unless it only takes away', async () => {
     await open({ LIMIT_CHANGE: '1/3600' });
