@@ -130,14 +130,14 @@ describe.each(Object.entries(stores))('sessions on %s', (_, open) => {
     const tokens = await signIn(await newAccount());
     const [id, family = '', secret = ''] = tokens.refresh_token.split('.');
     const stranger = 'f'.repeat(family.length);
-    for (const made of [
-      `${id}.${stranger}.${secret}`,
-      `${id}.${stranger}.${'0'.repeat(secret.length)}`,
-      `${id}..`,
-      `${id}`,
-    ]) {
-      await expect(refreshSession(context, { refresh_token: made })).rejects.toMatchObject({ code: 'invalid_token' });
+    const refused = { code: 'invalid_token' };
+    for (const made of [`${id}.${stranger}.${secret}`, `${id}.${stranger}.${'0'.repeat(secret.length)}`]) {
+      await expect(refreshSession(context, { refresh_token: made })).rejects.toMatchObject(refused);
       await logOut(context, { refresh_token: made });
+    }
+    for (const made of [`${id}..`, `${id}`]) {
+      await expect(refreshSession(context, { refresh_token: made })).rejects.toMatchObject(refused);
+      await expect(logOut(context, { refresh_token: made })).rejects.toMatchObject(refused);
     }
     await expectGood(await refresh(tokens));
   });
