@@ -10,6 +10,7 @@ import { readAll } from './read-all.ts';
 const OF_ORGANIZATIONS: readonly AuditAction[] = ['organization.deleted', 'organization.restored'];
 const OF_ADMINS: readonly AuditAction[] = [
   'admin.email_changed',
+  'admin.email_change_undone',
   'admin.password_changed',
   'admin.password_reset',
   'admin.role_changed',

@@ -44,7 +44,7 @@ const BIN = join(REPOSITORY, 'node_modules/.bin');
 const START_MS = 90_000;
 
 /** The mails that one email address gets in an hour: few enough for a test to reach it. */
-export const MAIL_RECIPIENT = 20;
+export const MAIL_RECIPIENT = 12;
 
 /** All tests call from one address, many at once: the limits are on, and far away. */
 const AMPLE_LIMITS = {

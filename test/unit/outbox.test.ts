@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { changeAdmin, updateAdmin } from '../../src/domain/admin/credentials.ts';
+import type { AdminChange } from '../../src/domain/admin/schema.ts';
 import { auditNote } from '../../src/domain/audit/note.ts';
 import { sealPending } from '../../src/domain/audit/sealing.ts';
 import type { Context } from '../../src/domain/context.ts';
@@ -52,6 +53,7 @@ async function mailOf(changeId: string, kind: 'password_changed' | 'email_change
     to: admin.email,
     to_key: admin.email_key,
     change: { id: changeId, version: admin.version },
+    ...(kind === 'email_changed' && { epoch: null, undo: { version: admin.version, email_verified: false } }),
   });
 }
 
@@ -62,7 +64,7 @@ async function decide(mail: MailDocument) {
   return deliveryDecision(context, mail, organization, admin);
 }
 
-async function makeChange(changeId: string, set: Record<string, string>) {
+async function makeChange(changeId: string, set: AdminChange['set']) {
   const principal = await reload();
   const { _id: admin_id, version } = principal.admin;
   const audit = sealPending(context.seals, admin_id, [await noteOf(principal, changeId)]);
@@ -95,11 +97,14 @@ describe('a mail about a change', () => {
     expect(await decide(mail)).toBe('drop');
   });
 
-  test('of the email is dropped when the address is the admin’s again', async () => {
+  test('of the email is sent also when the address is the admin’s again, until the change is undone', async () => {
     const mail = await mailOf('change', 'email_changed');
+    const { version } = (await reload()).admin;
     await makeChange('change', { email: 'other@example.com', email_key: 'other@example.com' });
     expect(await decide(mail)).toBe('send');
     await makeChange('back', { email: owner.admin.email, email_key: owner.admin.email_key });
+    expect(await decide(mail)).toBe('send');
+    await makeChange('undone', { undone: { from: version, to: version + 2 } });
     expect(await decide(mail)).toBe('drop');
   });
 

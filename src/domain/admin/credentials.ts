@@ -7,7 +7,7 @@ import { flushPendingAudit, wasChangedBy, withPendingAudit } from '../audit/pend
 import type { Recording } from '../audit/record.ts';
 import type { AuditNote, PendingAudit } from '../audit/schema.ts';
 import { countSignInFailure } from '../audit/sign-in-failures.ts';
-import type { Context } from '../context.ts';
+import type { Context, Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { changedMeanwhile } from '../organization/refusals.ts';
 import type { Budget } from '../rate-limit/budget.ts';
@@ -15,6 +15,7 @@ import { requireBudget, reset } from '../rate-limit/budget.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Principal } from '../session/schema.ts';
 import type { AdminChange, AdminDocument } from './schema.ts';
+import { emailKey } from './schema.ts';
 
 /** Others write the admin in between at most this often before the caller is asked to try again. */
 const ATTEMPTS = 5;
@@ -90,6 +91,16 @@ async function write(
     context.master.admins.updateOne({ _id, version }, { $set, $inc }),
   );
   return matched === 1;
+}
+
+/** @throws {DomainError} admin_email_taken where another admin of the organization has the email, as of now */
+export async function requireFreeEmail(
+  { master }: Needs<'master'>,
+  { _id, organization_id }: AdminDocument,
+  email: string,
+): Promise<void> {
+  const other = await master.admins.findOne({ organization_id, email_key: emailKey(email) });
+  if (other !== undefined && other._id !== _id) throw emailTaken();
 }
 
 /** The refusal of an email that another admin of the organization has. */

@@ -1,24 +1,15 @@
-import { auditNote } from '../audit/note.ts';
-import { sealPending } from '../audit/sealing.ts';
 import type { Context } from '../context.ts';
 import { accountOf, claimToken, findMail } from '../one-time-token/one-time-token.ts';
-import { waitForOtherChanges } from '../organization/journal.ts';
 import { organizationKey } from '../organization/name.ts';
 import { changeCredentials } from '../organization/update.ts';
-import { enqueueChangeMails } from '../outbox/account-mails.ts';
-import { cancelMails, insertMail, sendInBackground } from '../outbox/outbox.ts';
-import type { MailDocument } from '../outbox/schema.ts';
+import { insertMail, sendInBackground } from '../outbox/outbox.ts';
 import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
-import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Principal } from '../session/schema.ts';
 import type { AccessToken } from '../session/tokens.ts';
-import { changeAdmin } from './credentials.ts';
+import { changeByToken } from './change-by-token.ts';
 import { checkNewPassword } from './password-policy.ts';
 import { emailKey } from './schema.ts';
-
-/** Others write the admin in between at most this often before the caller is asked to try again. */
-const ATTEMPTS = 3;
 
 /**
  * Changes the principal's own password. The admin's other sessions and all earlier access tokens end; this session
@@ -66,34 +57,7 @@ export async function resetPassword(
   checkNewPassword(input.password, 'password', { email: admin.email, organizationName: organization.name });
   const password_hash = await context.passwords.hash(input.password);
   await claimToken(context, mail);
-  await setPassword(context, mail, password_hash);
+  const set = () => ({ password_hash, email_verified: true });
+  await changeByToken(context, mail, { actions: ['admin.password_reset'], set });
   return { device_cookie: await recognizeCaller(context, admin) };
-}
-
-async function setPassword(context: Context, mail: MailDocument, password_hash: string): Promise<void> {
-  const { sessions, mails } = context.master;
-  for (let attempt = 1; ; attempt++) {
-    const { admin, organization } = await accountOf(context, mail);
-    await waitForOtherChanges(context, organization);
-    const event = { event_id: context.newId(), action: 'admin.password_reset', actor: admin._id } as const;
-    const note = await auditNote(context, organization, event);
-    const notices = await enqueueChangeMails(context, { admin, changeId: event.event_id, password: true });
-    const refusal = await changeAdmin(context, {
-      admin_id: admin._id,
-      version: admin.version,
-      set: { password_hash, email_verified: true, updated_at: context.clock() },
-      audit: sealPending(context.seals, admin._id, [note]),
-    });
-    if (refusal === undefined) {
-      sendInBackground(context, notices);
-      const tokens = { admin_id: admin._id, 'token.admin_epoch': admin.epoch };
-      await Promise.all([
-        retryOnUnknownOutcome(context, () => sessions.deleteMany({ admin_id: admin._id })),
-        retryOnUnknownOutcome(context, () => mails.deleteMany(tokens)),
-      ]);
-      return;
-    }
-    await cancelMails(context, notices);
-    if (attempt === ATTEMPTS) throw refusal;
-  }
 }

@@ -23,6 +23,8 @@ export type AdminDocument = {
   /** The change or operation that last changed this admin: it is made once, and the audit log must know of it. */
   readonly changed_by: string;
   readonly known_addresses?: KnownAddresses;
+  /** The last undone change of email, with all that followed: the versions whose mails can undo nothing any more. */
+  readonly undone?: { readonly from: number; readonly to: number };
   /** What was changed and is not in the audit log yet; null when all is. */
   readonly audit_pending: PendingAudit | null;
   /** When what is pending is recorded by the reconciler at the latest; null when nothing is. */
@@ -42,7 +44,7 @@ export const ADMIN_INDEXES: readonly Index[] = [
 export type AdminChange = {
   readonly admin_id: string;
   readonly version: number;
-  readonly set: { readonly [field: string]: string | boolean | Date };
+  readonly set: { readonly [field: string]: string | boolean | Date | NonNullable<AdminDocument['undone']> };
   /** What is recorded of it, sealed together: the first one's `event_id` is the change's own id. */
   readonly audit: PendingAudit;
 };

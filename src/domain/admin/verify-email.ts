@@ -5,12 +5,14 @@ import { insertMail, requireRecipientBudget, sendInBackground, tokenMail } from 
 import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import type { Principal } from '../session/schema.ts';
+import { changeByToken } from './change-by-token.ts';
 import { updateAdmin } from './credentials.ts';
 
 /**
- * Records that an admin's address belongs to the admin, by the token that was sent to it. The caller's address and
- * device are known to the account from then on.
- * @throws {DomainError} invalid_one_time_token, conflict
+ * Records that an admin's email belongs to the admin, by the token that was sent to it. A new one, which waited for
+ * that, takes the place of the present one, and every session ends. The caller's address and device are known to the
+ * account from then on.
+ * @throws {DomainError} invalid_one_time_token, conflict; for a new email also admin_email_taken, operation_in_progress
  */
 export async function verifyEmail(
   context: Context,
@@ -21,12 +23,17 @@ export async function verifyEmail(
   const event = { event_id: `${mail._id}:verified`, action: 'admin.email_verified', actor: admin._id } as const;
   const audit = await auditNote(context, organization, event);
   await claimToken(context, mail);
-  await updateAdmin(context, admin, {
-    isNeeded: ({ email_key, email_verified }) => email_key === mail.to_key && !email_verified,
-    set: { email_verified: true },
-    raiseEpoch: false,
-    audit,
-  });
+  if (mail.is_new_email) {
+    const set = () => ({ email: mail.to, email_key: mail.to_key, email_verified: true });
+    await changeByToken(context, mail, { actions: ['admin.email_changed', 'admin.email_verified'], set });
+  } else {
+    await updateAdmin(context, admin, {
+      isNeeded: ({ email_key, email_verified }) => email_key === mail.to_key && !email_verified,
+      set: { email_verified: true },
+      raiseEpoch: false,
+      audit,
+    });
+  }
   return { device_cookie: await recognizeCaller(context, admin) };
 }
 
@@ -42,6 +49,6 @@ export async function resendVerification(
   if (admin.email_verified) return;
   const mail = tokenMail('verification', admin);
   await requireRecipientBudget(context, mail);
-  await context.master.mails.deleteMany({ kind: 'verification', admin_id: admin._id });
+  await context.master.mails.deleteMany({ kind: 'verification', admin_id: admin._id, to_key: admin.email_key });
   sendInBackground(context, [await insertMail(context, mail)]);
 }

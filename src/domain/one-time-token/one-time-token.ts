@@ -38,9 +38,17 @@ export async function tokenText(
 const secretOf = ({ keyedHash }: Needs<'keyedHash'>, mailId: string, salt: string): string =>
   keyedHash(`one-time token ${mailId} ${salt}`);
 
-/** Whether an admin's token is still good. It ends with another email, and when the admin's epoch rises. */
-export const isGoodFor = (mail: MailDocument, admin: AdminDocument): boolean =>
-  mail.token?.admin_epoch === admin.epoch && mail.to_key === admin.email_key;
+/**
+ * Whether an admin's token is still good. It ends with another email, and when the admin's epoch rises. One that undoes
+ * a change of email outlives both, so that no thief can end it; it ends when an earlier change, or its own, is undone.
+ */
+export function isGoodFor({ token, undo, is_new_email, to_key }: MailDocument, admin: AdminDocument): boolean {
+  if (undo !== undefined) {
+    const { from, to } = admin.undone ?? { from: 0, to: -1 };
+    return undo.version < from || undo.version > to;
+  }
+  return token?.admin_epoch === admin.epoch && (is_new_email === true || to_key === admin.email_key);
+}
 
 /**
  * The mail that brought a token, while the token is good.

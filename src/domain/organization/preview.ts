@@ -1,6 +1,5 @@
-import { emailKey } from '../admin/schema.ts';
+import { requireFreeEmail } from '../admin/credentials.ts';
 import type { Needs } from '../context.ts';
-import { DomainError } from '../errors.ts';
 import { collectionClaimId } from '../tenant-data/schema.ts';
 import { isNameTaken } from './claims.ts';
 import type { DeleteOrganizationInput } from './delete.ts';
@@ -91,15 +90,4 @@ async function freeCollection(
     master.collections.count({ _id: collectionClaimId(wanted) }),
   ]);
   return there.length + claims === 0 ? wanted.collection : null;
-}
-
-async function requireFreeEmail(
-  { master }: Preview,
-  { _id, organization_id }: { readonly _id: string; readonly organization_id: string },
-  email: string,
-): Promise<void> {
-  const other = await master.admins.findOne({ organization_id, email_key: emailKey(email) });
-  if (other !== undefined && other._id !== _id) {
-    throw new DomainError('admin_email_taken', 'Another admin of this organization has that email. Use another one.');
-  }
 }

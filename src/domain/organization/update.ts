@@ -1,4 +1,4 @@
-import { changeAdmin, isCurrentPassword } from '../admin/credentials.ts';
+import { changeAdmin, isCurrentPassword, requireFreeEmail } from '../admin/credentials.ts';
 import { checkNewPassword } from '../admin/password-policy.ts';
 import type { AdminChange } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
@@ -7,7 +7,7 @@ import { sealPending } from '../audit/sealing.ts';
 import { authorize, forbidden } from '../authorization.ts';
 import type { Context, Needs } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
-import { enqueueChangeMails } from '../outbox/account-mails.ts';
+import { enqueueChangeMails, enqueueNewEmail } from '../outbox/account-mails.ts';
 import { cancelMails, sendInBackground } from '../outbox/outbox.ts';
 import { limitByAddress } from '../rate-limit/by-address.ts';
 import { limitRenames } from '../rate-limit/changes.ts';
@@ -74,10 +74,14 @@ async function change(
 ): Promise<{ readonly organization: OrganizationDocument; readonly session?: AccessToken }> {
   const { principal, password } = input;
   const { organization, admin, session, claims } = principal;
-  const email = input.email === admin.email ? undefined : input.email;
+  const asked = input.email === admin.email ? undefined : input.email;
   const newName = name?.name === organization.name ? undefined : name;
-  if (newName === undefined && email === undefined && password === undefined) return { organization };
-  await limitUpdate(context, organization, { newName, email });
+  if (newName === undefined && asked === undefined && password === undefined) return { organization };
+  await limitUpdate(context, organization, { newName, email: asked });
+  // Another address waits until it is verified, where the configuration says so.
+  const waits = asked !== undefined && context.settings.requireVerifiedEmail && emailKey(asked) !== admin.email_key;
+  const email = waits ? undefined : asked;
+  if (waits) await requireFreeEmail(context, admin, asked);
   const signedInAt = await requireFreshSignIn(context, input);
 
   const operationId = context.newId();
@@ -99,7 +103,13 @@ async function change(
     if (error instanceof DomainError && error.code !== 'unavailable') await cancelMails(context, mails);
     throw error;
   }
+  const made = adminChange === null ? 0 : 1;
+  if (waits) {
+    const now = { ...admin, version: admin.version + made, epoch: admin.epoch + made };
+    mails.push(...(await enqueueNewEmail(context, { admin: now, email: asked })));
+  }
   sendInBackground(context, mails);
+  if (newName === undefined && adminChange === null) return { organization };
   // Of the epochs that this change made: what another change has ended meanwhile does not begin anew.
   const changed = {
     organization: { ...updated, epoch: organization.epoch },
@@ -109,7 +119,7 @@ async function change(
         email,
         email_verified: admin.email_verified && emailKey(email) === admin.email_key,
       }),
-      epoch: admin.epoch + (adminChange === null ? 0 : 1),
+      epoch: admin.epoch + made,
     },
   };
   return {

@@ -29,9 +29,38 @@ export async function enqueueChangeMails(
   const mails: Promise<MailDocument[]>[] = [];
   if (email !== undefined && emailKey(email) !== admin.email_key) {
     const after = { to: email, to_key: emailKey(email) };
-    mails.push(enqueueMail(context, { ...about, ...before, kind: 'email_changed' }));
+    mails.push(enqueueMail(context, { ...noticeOf(admin), change: about.change }));
     mails.push(enqueueMail(context, { ...about, ...after, kind: 'verification', epoch: admin.epoch + 1 }));
   }
   if (password) mails.push(enqueueMail(context, { ...about, ...before, kind: 'password_changed' }));
   return (await Promise.all(mails)).flat();
 }
+
+/**
+ * Enqueues the mails about an address that an admin gets when it is verified: the notice to the present address, and
+ * the token. The tokens of addresses that were asked for before end.
+ */
+export async function enqueueNewEmail(
+  context: EnqueueContext,
+  { admin, email: to }: { readonly admin: AdminDocument; readonly email: string },
+): Promise<MailDocument[]> {
+  const { _id: admin_id, organization_id, epoch } = admin;
+  await context.master.mails.deleteMany({ kind: 'verification', admin_id, is_new_email: true });
+  // First: there is no token for an address that the present one is not told of.
+  const notices = await enqueueMail(context, noticeOf(admin));
+  const token = { kind: 'verification', organization_id, admin_id, to, to_key: emailKey(to), epoch } as const;
+  return [...notices, ...(await enqueueMail(context, { ...token, is_new_email: true }))];
+}
+
+/** The mail that tells an admin's present address of another one, and brings the token that undoes it. */
+const noticeOf = ({ _id, organization_id, email, email_key, email_verified, version }: AdminDocument) =>
+  ({
+    kind: 'email_changed',
+    organization_id,
+    admin_id: _id,
+    to: email,
+    to_key: email_key,
+    isVerified: email_verified,
+    epoch: null,
+    undo: { version, email_verified },
+  }) as const;

@@ -33,7 +33,7 @@ export type EnqueueContext = BudgetContext & Needs<'newId' | 'wait'>;
 export type SendContext = EnqueueContext & Needs<'mailer' | 'log'>;
 
 type NewMail = Pick<MailDocument, 'kind' | 'to' | 'to_key'> &
-  Partial<Pick<MailDocument, '_id' | 'organization_id' | 'admin_id' | 'invitation' | 'change' | 'organization_key'>> & {
+  Partial<Omit<MailDocument, 'token' | 'attempts' | 'due_at' | 'created_at' | 'expires_at'>> & {
     /** For a kind that brings a token: the admin's epoch for which it is good, or null. */
     readonly epoch?: number | null;
   };
@@ -224,8 +224,6 @@ export async function deliveryDecision(
   if (mail.change !== null && !(await wasChangedBy(context, admin, mail.change.id))) {
     return admin.version <= mail.change.version ? 'wait' : 'drop';
   }
-  // The address may be the admin's again.
-  if (mail.kind === 'email_changed' && mail.to_key === admin.email_key) return 'drop';
   return mail.token === null || isGoodFor(mail, admin) ? 'send' : 'drop';
 }
 

@@ -8,7 +8,7 @@ export type MailKind =
   | 'password_reset'
   /** Asks the receiver to become an admin. Brings a one-time token. */
   | 'invitation'
-  /** Tells the old address that the account has another one now. */
+  /** Tells the old address that the account has another one, or is to have one. Brings a token that undoes it. */
   | 'email_changed'
   | 'password_changed'
   /** No mail: a request for a new password. The accounts of the address are looked for after the answer. */
@@ -33,9 +33,13 @@ export type MailDocument = {
     readonly salt: string;
     /** SHA-256 of the secret, in hex. The secret itself is nowhere. */
     readonly hash: string;
-    /** The admin's epoch for which it is good; null for `invitation`. */
+    /** The admin's epoch for which it is good; null for `invitation` and `email_changed`. */
     readonly admin_epoch: number | null;
   } | null;
+  /** For a `verification`: its token makes `to` the admin's address. */
+  readonly is_new_email?: true;
+  /** For `email_changed`: what its token brings back, and the admin's version when the change was asked for. */
+  readonly undo?: { readonly version: number; readonly email_verified: boolean };
   readonly invitation: { readonly role: Role; readonly invited_by: string } | null;
   /** The change of the admin that it tells of: it is sent only when that was made. */
   readonly change: { readonly id: string; readonly version: number } | null;
@@ -63,7 +67,7 @@ export const LIFETIME_MS: Readonly<Record<MailKind, number>> = {
   verification: 24 * 60 * MINUTE,
   password_reset: 60 * MINUTE,
   invitation: 7 * 24 * 60 * MINUTE,
-  email_changed: 24 * 60 * MINUTE,
+  email_changed: 7 * 24 * 60 * MINUTE,
   password_changed: 24 * 60 * MINUTE,
   password_forgotten: 60 * MINUTE,
 };

@@ -47,11 +47,14 @@ const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording
     request: { page: '/accept-invite', call: 'POST /admin/accept-invite', with: PASSWORD },
   },
   email_changed: {
-    subject: 'Your email address was changed',
-    paragraphs: (organization) => [
-      `Your account as an admin of the organization ${organization} has another email address now. This one can no longer sign in.`,
-      'If it was not you, tell another owner of the organization, or the operator of this service, at once.',
+    subject: 'Your email address: a change',
+    paragraphs: (organization, { change }) => [
+      change === null
+        ? `Somebody, hopefully you, asked for another email address of your account as an admin of the organization ${organization}. It takes the place of this one when it is confirmed.`
+        : `Your account as an admin of the organization ${organization} has another email address now. This one can no longer sign in.`,
+      'If it was not you, undo it, once, within seven days: the account keeps this address, or gets it back, and every sign-in ends. Then ask for a new password at once.',
     ],
+    request: { page: '/undo-email-change', call: 'POST /admin/email/undo' },
   },
   password_changed: {
     subject: 'Your password was changed',

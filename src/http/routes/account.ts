@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { changePassword, forgotPassword, resetPassword } from '../../domain/admin/password.ts';
+import { undoEmailChange } from '../../domain/admin/undo-email-change.ts';
 import { resendVerification, verifyEmail } from '../../domain/admin/verify-email.ts';
 import { acceptInvitation } from '../../domain/invitation/accept.ts';
 import { deviceCookieHeaders, setDeviceCookie } from '../device-cookie.ts';
@@ -38,10 +39,21 @@ export function accountRoutes() {
   });
   route('POST /verify-email', {
     summary: 'Show that an email is one’s own, by the token that was sent to it',
+    description: 'A new email, where it waited for that, takes effect, and every sign-in ends.',
+    limit: 'change',
     body: z.strictObject({ token: oneTimeToken }),
     answer: { description: 'Verified.', headers: deviceCookieHeaders },
-    refusals: [401],
+    refusals: [401, 409],
     verb: async (context, input, c) => setDeviceCookie(c, (await verifyEmail(context, input)).device_cookie),
+  });
+  route('POST /email/undo', {
+    summary: 'Get one’s former email back by the token that was sent to it; every sign-in ends',
+    description: 'Then reset the password: it stays as it is, and may be known to others.',
+    limit: 'change',
+    body: z.strictObject({ token: oneTimeToken }),
+    answer: { description: 'The account has its former email.' },
+    refusals: [401, 409],
+    verb: undoEmailChange,
   });
   route('POST /verify-email/resend', {
     summary: 'Ask for another token to verify the email; the earlier ones end',

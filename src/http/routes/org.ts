@@ -139,7 +139,7 @@ export function orgRoutes({ orgLookup }: Pick<Settings, 'orgLookup'>) {
       .meta({ minProperties: 1 }),
     answer: {
       description:
-        'The organization as it is now; where something changed, with an access token of the same session that ends when the old one would. Or, with dry_run=true, what would change.',
+        'The organization as it is now; where something changed, with an access token of the same session that ends when the old one would. With REQUIRE_VERIFIED_EMAIL=true, another email waits until the token that is sent to it is used; until then the account keeps the email that it has. Or, with dry_run=true, what would change.',
       schema: z.union([metadata.extend(accessToken.partial().shape), updatePreview]),
     },
     refusals: [409, 429],

@@ -15,6 +15,7 @@ const PUBLIC = [
   'GET /org/erasure',
   'GET /org/get',
   'POST /admin/accept-invite',
+  'POST /admin/email/undo',
   'POST /admin/login',
   'POST /admin/logout',
   'POST /admin/password/forgot',

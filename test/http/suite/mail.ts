@@ -4,6 +4,7 @@ import { newEmail, newName } from '../../support/caller.ts';
 import { awaitMail, tokenIn } from '../../support/mailbox.ts';
 import { expectProblem } from '../../support/problem.ts';
 import { MAIL_RECIPIENT } from '../../support/service.ts';
+import { claimsOf } from '../../support/token.ts';
 import type { TestEnv } from './test-env.ts';
 
 const CONFIRM = /^Confirm your email/;
@@ -21,12 +22,18 @@ export function mailSuite({ caller, mailbox }: TestEnv): void {
   const verify = (token: string) => post('/admin/verify-email', { token });
 
   describe('an admin’s email', () => {
-    test('is verified by the token that was sent to it, once', async () => {
-      const tenant = await caller().signedInTenant();
-      expect((await me(tenant.token)).email_verified).toBe(false);
+    test('is verified by the token that was sent to it, once, and access tokens say so from then on', async () => {
+      const tenant = await caller().tenant();
+      const { json: signedIn } = await caller().login(tenant);
+      expect(claimsOf(signedIn.access_token)['email_verified']).toBe(false);
+      expect((await me(signedIn.access_token)).email_verified).toBe(false);
       const token = await mailed(tenant.email, CONFIRM);
       expect((await verify(token)).status).toBe(204);
-      expect((await me(tenant.token)).email_verified).toBe(true);
+      expect((await me(signedIn.access_token)).email_verified).toBe(true);
+      const { json: refreshed } = await post('/admin/refresh', { refresh_token: signedIn.refresh_token });
+      for (const access of [refreshed.access_token, await caller().tokenFor(tenant)]) {
+        expect(claimsOf(access)['email_verified']).toBe(true);
+      }
       await expectRefused('/admin/verify-email', token);
     });
 
@@ -56,6 +63,30 @@ export function mailSuite({ caller, mailbox }: TestEnv): void {
       expect((await caller().update(tenant.token, { email })).status).toBe(200);
       const notice = await awaitMail(mailbox(), tenant.email, EMAIL_CHANGED);
       expect(notice.text).not.toContain(email);
+    });
+
+    test('comes back by the token of that mail, once, with every sign-in and later token at an end', async () => {
+      const tenant = await caller().signedInTenant();
+      expect((await verify(await mailed(tenant.email, CONFIRM))).status).toBe(204);
+      const thief = newEmail();
+      const changed = await caller().update(tenant.token, { email: thief });
+      const thiefs = await mailed(thief, CONFIRM);
+      const again = await caller().update(changed.json.access_token, { email: newEmail() });
+      expect(again.status, again.text).toBe(200);
+      const thiefsUndo = await mailed(thief, EMAIL_CHANGED);
+      const undo = await mailed(tenant.email, EMAIL_CHANGED);
+      expect((await post('/admin/email/undo', { token: undo })).status).toBe(204);
+      expectProblem(
+        await caller().request('GET', '/admin/me', { token: again.json.access_token }),
+        401,
+        'invalid_token',
+      );
+      for (const token of [undo, thiefsUndo]) await expectRefused('/admin/email/undo', token);
+      await expectRefused('/admin/verify-email', thiefs);
+      expect(await me(await caller().tokenFor(tenant))).toMatchObject({
+        admin_email: tenant.email,
+        email_verified: true,
+      });
     });
 
     test('has to be verified anew when it changes', async () => {

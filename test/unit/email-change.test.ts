@@ -1,0 +1,363 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { forgotPassword, resetPassword } from '../../src/domain/admin/password.ts';
+import { undoEmailChange } from '../../src/domain/admin/undo-email-change.ts';
+import { resendVerification, verifyEmail } from '../../src/domain/admin/verify-email.ts';
+import type { AuditAction } from '../../src/domain/audit/schema.ts';
+import type { Context } from '../../src/domain/context.ts';
+import { tokenText } from '../../src/domain/one-time-token/one-time-token.ts';
+import { updateOrganization } from '../../src/domain/organization/update.ts';
+import { sendDueMail } from '../../src/domain/outbox/outbox.ts';
+import type { MailDocument, Mailer, MailKind, Message } from '../../src/domain/outbox/schema.ts';
+import { reconcile } from '../../src/domain/reconcile.ts';
+import { authenticate } from '../../src/domain/session/authenticate.ts';
+import { logIn } from '../../src/domain/session/log-in.ts';
+import type { Principal } from '../../src/domain/session/schema.ts';
+import { logOutEverywhere } from '../../src/domain/session/sessions.ts';
+import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
+import type { Executor } from '../../src/store/port.ts';
+import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
+import { findAuditViolations } from '../support/audit-invariants.ts';
+import { createInstance, goneAt, ownerOf, principalOf, shuffled, virtualTime } from '../support/instance.ts';
+
+const INVALID = { code: 'invalid_one_time_token' };
+const PASSWORD = 'a password nobody has';
+const DAY_MS = 24 * 60 * 60 * 1000;
+const REQUIRED = { REQUIRE_VERIFIED_EMAIL: 'true' };
+// Tests here ask for more mails an hour than a person does.
+const AMPLE = { LIMIT_MAIL: 'off', LIMIT_MAIL_RECIPIENT: 'off', LIMIT_CHANGE: 'off' };
+
+let executor: Executor;
+let time: ReturnType<typeof virtualTime>;
+let sent: Message[];
+
+const mailer: Mailer = {
+  send: async (message) => {
+    sent.push(message);
+    return 'sent';
+  },
+};
+
+const open = (env: Record<string, string> = {}, over = executor): Context =>
+  createInstance(over, { ...AMPLE, ...env }, { time, mailer }).context;
+
+beforeEach(async () => {
+  executor = createSqliteExecutor(openSqliteFile(':memory:'));
+  time = virtualTime();
+  sent = [];
+  await createInstance(executor).prepare();
+});
+
+/** An organization's owner, whose email is verified. */
+async function verifiedOwner(context: Context, name: string): Promise<Principal> {
+  const { admin, organization } = await ownerOf(context, name);
+  await context.master.admins.updateOne({ _id: admin._id }, { $set: { email_verified: true } });
+  return principalOf(context, organization._id, admin._id);
+}
+
+const reload = (context: Context, { admin, organization }: Principal) =>
+  principalOf(context, organization._id, admin._id);
+
+/** Sends what waits, and gives the tokens of the mails of a kind to an address, in the order in which they were enqueued. */
+async function tokensTo(context: Context, kind: MailKind, to: string): Promise<string[]> {
+  for (const mail of await context.master.mails.find({ due_at: { $gt: new Date(0) } }))
+    await sendDueMail(context, mail);
+  const mails = await context.master.mails.find({ kind, to_key: to.toLowerCase() }, { sort: { _id: 1 } });
+  return Promise.all(mails.map((mail) => textOf(context, mail)));
+}
+
+const textOf = async (context: Context, mail: MailDocument) =>
+  mail.token === null ? '' : (await tokenText(context, mail, mail.token)).text;
+
+const newest = async (context: Context, kind: MailKind, to: string) => (await tokensTo(context, kind, to)).at(-1) ?? '';
+
+/** As a thief with a session: changes the email at once. */
+async function changeTo(context: Context, owner: Principal, email: string): Promise<void> {
+  await updateOrganization(context, { principal: await reload(context, owner), email });
+}
+
+const undo = (context: Context, token: string) => undoEmailChange(context, { token });
+const adminOf = async (context: Context, owner: Principal) => (await reload(context, owner)).admin;
+const recorded = async ({ master }: Context, { organization }: Principal): Promise<AuditAction[]> =>
+  (await master.audit.find({ organization_id: organization._id }, { sort: { _id: 1 } })).map(({ action }) => action);
+
+describe('the token that undoes a change of email', () => {
+  test('gives the old address back, verified as it was, and ends sessions, other tokens and itself', async () => {
+    const context = open();
+    for (const email_verified of [true, false]) {
+      const owner = email_verified ? await verifiedOwner(context, 'Verified') : await ownerOf(context, 'Unverified');
+      const { email } = owner.admin;
+      const next = `next-${email_verified}@example.com`;
+      await changeTo(context, owner, next);
+      await forgotPassword(context, { email: next });
+      const [token = ''] = await tokensTo(context, 'email_changed', email);
+      const reset = await newest(context, 'password_reset', next);
+      const verification = await newest(context, 'verification', next);
+      expect(reset).not.toBe('');
+      await undo(context, token);
+      const admin = await context.master.admins.findOne({ _id: owner.admin._id });
+      expect(admin).toMatchObject({ email, email_key: email, email_verified, epoch: owner.admin.epoch + 2 });
+      expect(await context.master.sessions.count({ admin_id: owner.admin._id })).toBe(0);
+      await expect(resetPassword(context, { token: reset, password: PASSWORD })).rejects.toMatchObject(INVALID);
+      await expect(verifyEmail(context, { token: verification })).rejects.toMatchObject(INVALID);
+      await expect(undo(context, token)).rejects.toMatchObject(INVALID);
+      expect((await recorded(context, owner)).slice(-2)).toEqual(['admin.email_changed', 'admin.email_change_undone']);
+      await logIn(context, { email, password: 'TestPass123', organization_name: owner.organization.name });
+    }
+    expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+  });
+
+  test('works whatever a thief changes after: email, password, sessions', async () => {
+    const context = open();
+    const owner = await verifiedOwner(context, 'Chain');
+    await changeTo(context, owner, 'x@example.com');
+    await verifyEmail(context, { token: await newest(context, 'verification', 'x@example.com') });
+    await updateOrganization(context, { principal: await reload(context, owner), password: PASSWORD });
+    await logOutEverywhere(context, { principal: await reload(context, owner) });
+    await changeTo(context, owner, 'y@example.com');
+    await forgotPassword(context, { email: 'y@example.com' });
+    const reset = await newest(context, 'password_reset', 'y@example.com');
+    await resetPassword(context, { token: reset, password: `${PASSWORD} again` });
+    await undo(context, await newest(context, 'email_changed', owner.admin.email));
+    expect(await adminOf(context, owner)).toMatchObject({ email: owner.admin.email, email_verified: true });
+  });
+
+  test('of the earliest change wins, in whatever order they are used', async () => {
+    const context = open();
+    for (const order of ['owner first', 'thief first'] as const) {
+      const owner = await verifiedOwner(context, `Order: ${order}`);
+      const [x, y] = [`x-${order.slice(0, 5)}@example.com`, `y-${order.slice(0, 5)}@example.com`];
+      await changeTo(context, owner, x);
+      await changeTo(context, owner, y);
+      const owners = await newest(context, 'email_changed', owner.admin.email);
+      const thiefs = await newest(context, 'email_changed', x);
+      if (order === 'thief first') {
+        await undo(context, thiefs);
+        expect((await adminOf(context, owner)).email).toBe(x);
+      }
+      await undo(context, owners);
+      await expect(undo(context, thiefs)).rejects.toMatchObject(INVALID);
+      expect((await adminOf(context, owner)).email).toBe(owner.admin.email);
+    }
+  });
+
+  test('is not lost where a thief puts the old address back, to hold a token that undoes that', async () => {
+    const context = open();
+    const owner = await verifiedOwner(context, 'Back');
+    await changeTo(context, owner, 'x@example.com');
+    await changeTo(context, owner, owner.admin.email);
+    const owners = await newest(context, 'email_changed', owner.admin.email);
+    const thiefs = await newest(context, 'email_changed', 'x@example.com');
+    await undo(context, owners);
+    await expect(undo(context, thiefs)).rejects.toMatchObject(INVALID);
+    expect(await adminOf(context, owner)).toMatchObject({ email: owner.admin.email, email_verified: true });
+  });
+
+  test('of a change after an undone one is good', async () => {
+    const context = open();
+    const owner = await verifiedOwner(context, 'After');
+    await changeTo(context, owner, 'x@example.com');
+    await undo(context, await newest(context, 'email_changed', owner.admin.email));
+    await changeTo(context, owner, 'mine@example.com');
+    await undo(context, await newest(context, 'email_changed', owner.admin.email));
+    expect((await adminOf(context, owner)).email).toBe(owner.admin.email);
+  });
+
+  test('ends after seven days', async () => {
+    const context = open();
+    const owner = await verifiedOwner(context, 'Late');
+    await changeTo(context, owner, 'x@example.com');
+    const token = await newest(context, 'email_changed', owner.admin.email);
+    time.advance(7 * DAY_MS - 60_000);
+    const other = await verifiedOwner(context, 'In time');
+    await changeTo(context, other, 'y@example.com');
+    const others = await newest(context, 'email_changed', other.admin.email);
+    time.advance(60_000);
+    await expect(undo(context, token)).rejects.toMatchObject(INVALID);
+    time.advance(7 * DAY_MS - 120_000);
+    await undo(context, others);
+  });
+
+  test('is refused while another admin has the address, and good when that is over', async () => {
+    const context = open();
+    const owner = await verifiedOwner(context, 'Taken');
+    await changeTo(context, owner, 'x@example.com');
+    const other = { ...owner.admin, _id: context.newId() };
+    await context.master.admins.insertOne(other);
+    const token = await newest(context, 'email_changed', owner.admin.email);
+    await expect(undo(context, token)).rejects.toMatchObject({ code: 'admin_email_taken' });
+    expect((await adminOf(context, owner)).email).toBe('x@example.com');
+    await context.master.admins.deleteOne({ _id: other._id });
+    await undo(context, token);
+  });
+
+  test('works once, of all who present it at once', async () => {
+    const context = open();
+    const owner = await verifiedOwner(context, 'At once');
+    await changeTo(context, owner, 'x@example.com');
+    const token = await newest(context, 'email_changed', owner.admin.email);
+    const tries = Array.from({ length: 10 }, (_, seed) => undo(open({}, shuffled(executor, seed)), token));
+    const results = await Promise.allSettled(tries);
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(await adminOf(context, owner)).toMatchObject({ email: owner.admin.email, epoch: owner.admin.epoch + 2 });
+    expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+  });
+
+  test('after a crash at any store call has undone it, with all later tokens, or can be used again', async () => {
+    const outcomes = new Set<boolean>();
+    for (const when of ['before', 'after'] as const) {
+      for (let call = 1; ; call++) {
+        const context = open();
+        const owner = await verifiedOwner(context, `Crash ${when} ${call}`);
+        const [x, y] = [`x-${when}-${call}@example.com`, `y-${when}-${call}@example.com`];
+        await changeTo(context, owner, x);
+        await changeTo(context, owner, y);
+        const token = await newest(context, 'email_changed', owner.admin.email);
+        const thiefs = await newest(context, 'email_changed', x);
+        const died = await undo(open({}, goneAt(executor, call, when)), token).then(
+          () => false,
+          () => true,
+        );
+        const isUndone = (await adminOf(context, owner)).email === owner.admin.email;
+        outcomes.add(isUndone);
+        if (isUndone) {
+          for (const spent of [token, thiefs]) await expect(undo(context, spent)).rejects.toMatchObject(INVALID);
+        } else {
+          await undo(context, token);
+        }
+        expect((await adminOf(context, owner)).email).toBe(owner.admin.email);
+        if (!died) break;
+      }
+    }
+    expect(outcomes).toEqual(new Set([true, false]));
+    time.advance(DAY_MS);
+    const context = open();
+    for (let round = 0; round < 3; round++) await reconcile(context, round);
+    expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+  });
+
+  test('is no token of another kind, and no other is one', async () => {
+    const context = open();
+    const owner = await ownerOf(context, 'Purpose');
+    const verification = await newest(context, 'verification', owner.admin.email);
+    await changeTo(context, owner, 'x@example.com');
+    const token = await newest(context, 'email_changed', owner.admin.email);
+    await expect(undo(context, verification)).rejects.toMatchObject(INVALID);
+    await expect(verifyEmail(context, { token })).rejects.toMatchObject(INVALID);
+    await expect(resetPassword(context, { token, password: PASSWORD })).rejects.toMatchObject(INVALID);
+    await undo(context, token);
+  });
+});
+
+describe('where emails have to be verified, another email', () => {
+  test('takes effect when it is verified, and not before; then the sessions end', async () => {
+    const context = open(REQUIRED);
+    const owner = await verifiedOwner(context, 'Waiting');
+    const answer = await updateOrganization(context, { principal: owner, email: 'New@example.com' });
+    expect(answer).toMatchObject({ organization_id: owner.organization._id, status: 'active' });
+    expect(answer).not.toHaveProperty('access_token');
+    expect(await adminOf(context, owner)).toEqual(owner.admin);
+    const { access_token } = await logIn(context, { email: owner.admin.email, password: 'TestPass123' });
+    await verifyEmail(context, { token: await newest(context, 'verification', 'new@example.com') });
+    expect(await adminOf(context, owner)).toMatchObject({
+      email: 'New@example.com',
+      email_key: 'new@example.com',
+      email_verified: true,
+      epoch: owner.admin.epoch + 1,
+    });
+    await expect(authenticate(context, access_token)).rejects.toMatchObject({ code: 'invalid_token' });
+    expect((await recorded(context, owner)).slice(-2)).toEqual(['admin.email_changed', 'admin.email_verified']);
+    expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+  });
+
+  test('is told to the present address at once, which can end it, or take the account back later', async () => {
+    const context = open(REQUIRED);
+    for (const isVerified of [false, true]) {
+      const owner = await verifiedOwner(context, `Told ${isVerified}`);
+      const next = `next-${isVerified}@example.com`;
+      await updateOrganization(context, { principal: owner, email: next });
+      const [undoing = ''] = await tokensTo(context, 'email_changed', owner.admin.email);
+      const verification = await newest(context, 'verification', next);
+      expect(sent.filter(({ to, subject }) => to === owner.admin.email && /^Your email/.test(subject))).toHaveLength(1);
+      if (isVerified) await verifyEmail(context, { token: verification });
+      await undo(context, undoing);
+      expect(await context.master.sessions.count({ admin_id: owner.admin._id })).toBe(0);
+      await expect(verifyEmail(context, { token: verification })).rejects.toMatchObject(INVALID);
+      expect(await adminOf(context, owner)).toMatchObject({ email: owner.admin.email, email_verified: true });
+      expect((await recorded(context, owner)).at(-1)).toBe('admin.email_change_undone');
+    }
+    expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+  });
+
+  test('ends the one that was asked for before, and is not ended by another mail for the present address', async () => {
+    const context = open(REQUIRED);
+    const owner = await ownerOf(context, 'Twice');
+    await updateOrganization(context, { principal: owner, email: 'first@example.com' });
+    const first = await newest(context, 'verification', 'first@example.com');
+    await updateOrganization(context, { principal: owner, email: 'second@example.com' });
+    const second = await newest(context, 'verification', 'second@example.com');
+    await resendVerification(context, { principal: owner });
+    await expect(verifyEmail(context, { token: first })).rejects.toMatchObject(INVALID);
+    await verifyEmail(context, { token: second });
+    expect((await adminOf(context, owner)).email).toBe('second@example.com');
+  });
+
+  test('is refused when another admin has it: when it is asked for, and when it is verified', async () => {
+    const context = open(REQUIRED);
+    const owner = await verifiedOwner(context, 'Taken');
+    const taken = { code: 'admin_email_taken' };
+    const ask = (email: string) => updateOrganization(context, { principal: owner, email });
+    await ask('next@example.com');
+    const other = { ...owner.admin, _id: context.newId(), email: 'next@example.com', email_key: 'next@example.com' };
+    await context.master.admins.insertOne(other);
+    await expect(ask('NEXT@example.com')).rejects.toMatchObject(taken);
+    const token = await newest(context, 'verification', 'next@example.com');
+    await expect(verifyEmail(context, { token })).rejects.toMatchObject(taken);
+    expect((await adminOf(context, owner)).email).toBe(owner.admin.email);
+  });
+
+  test('beside another name and password waits alone, and ends when sessions do', async () => {
+    const context = open(REQUIRED);
+    const owner = await verifiedOwner(context, 'Beside');
+    const input = { principal: owner, email: 'next@example.com', password: PASSWORD, new_organization_name: 'Renamed' };
+    const answer = await updateOrganization(context, input);
+    expect(answer).toMatchObject({ organization_name: 'Renamed', access_token: expect.any(String) });
+    const admin = await adminOf(context, owner);
+    expect(admin).toMatchObject({ email: owner.admin.email, password_hash: `plain:${PASSWORD}` });
+    const token = await newest(context, 'verification', 'next@example.com');
+    await logOutEverywhere(context, { principal: await reload(context, owner) });
+    await expect(verifyEmail(context, { token })).rejects.toMatchObject(INVALID);
+    await updateOrganization(context, { principal: await reload(context, owner), email: 'next@example.com' });
+    await verifyEmail(context, { token: await newest(context, 'verification', 'next@example.com') });
+    expect((await adminOf(context, owner)).email).toBe('next@example.com');
+  });
+
+  test('in another case only takes effect at once', async () => {
+    const context = open(REQUIRED);
+    const owner = await verifiedOwner(context, 'Case');
+    const email = owner.admin.email.toUpperCase();
+    expect(await updateOrganization(context, { principal: owner, email })).toHaveProperty('access_token');
+    expect(await adminOf(context, owner)).toMatchObject({ email, email_verified: true });
+  });
+
+  test('is never there without the notice, after a crash at any store call', async () => {
+    for (const when of ['before', 'after'] as const) {
+      for (let call = 1; ; call++) {
+        const context = open(REQUIRED);
+        const owner = await verifiedOwner(context, `Notice ${when} ${call}`);
+        const next = `next-${when}-${call}@example.com`;
+        const asking = open(REQUIRED, goneAt(executor, call, when));
+        const died = await updateOrganization(asking, { principal: owner, email: next }).then(
+          () => false,
+          () => true,
+        );
+        const told = await tokensTo(context, 'email_changed', owner.admin.email);
+        const tokens = await tokensTo(context, 'verification', next);
+        expect(tokens.length).toBeLessThanOrEqual(told.length);
+        if (!died) {
+          expect(tokens).toHaveLength(1);
+          break;
+        }
+      }
+    }
+  });
+});
