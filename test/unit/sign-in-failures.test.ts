@@ -62,6 +62,26 @@ describe('failed sign-ins to one account', () => {
     expect(await counters()).toEqual([]);
   });
 
+  test('are recorded though somebody gave their count the id of another entry', async () => {
+    const other = await ownerOf(context, 'Other');
+    await guess(['192.0.2.7']);
+    const [first] = await counters();
+    await guesses();
+    // A counter of the other organization, with the id that is in this one's log.
+    const request = { id: 'test', address: '192.0.2.8', device: null };
+    const { organization, admin } = other;
+    const wanted = { wanted: 'other', accounts: [{ organization, admin }], action: 'session.sign_in_failed' } as const;
+    await countSignInFailure({ ...context, request }, wanted);
+    const [counted] = await counters();
+    await context.master.signInFailures.updateOne(
+      { _id: counted?._id ?? '' },
+      { $set: { event_id: first?.event_id ?? '' } },
+    );
+    const { items } = await listAudit(context, { principal: other, limit: 100 });
+    expect(items[0]).toMatchObject({ action: 'session.sign_in_failed', target: admin._id, count: 1 });
+    expect(await counters()).toEqual([]);
+  });
+
   test('make few entries an hour, and none is lost', async () => {
     const before = await recorded();
     for (let hour = 1; hour <= 3; hour++) {

@@ -123,7 +123,12 @@ export async function recordSignInFailures(context: Recording, failures: SignInF
     at: failures.last_at,
   });
   const entry = await record(context, note);
-  if (entry === undefined) return;
+  if (entry === undefined) {
+    // No id of ours is another entry's: somebody put it there. The count is recorded under a new one, the next time.
+    const another = { event_id: context.newId(), first_at: context.clock() };
+    await retryOnUnknownOutcome(context, () => signInFailures.updateOne({ _id, event_id }, { $set: another }));
+    return;
+  }
   // What was counted meanwhile, by others or after one that died here, is of the next entry.
   const removed = await retryOnUnknownOutcome(context, () =>
     signInFailures.deleteOne({ _id, event_id, count: entry.count }),
