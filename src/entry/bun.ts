@@ -9,14 +9,23 @@ declare const Bun: {
     fetch: (request: Request, server: unknown) => Response | Promise<Response>;
     hostname: string;
     port: number;
+    idleTimeout: number;
   }): {
     port: number;
     stop(): Promise<void>;
   };
 };
 
-await runProcess(createBunHasher, async (services, { HOST: host, PORT: port }) => {
+/** How long a connection may be silent beyond the time that an answer takes at most, in seconds. */
+const SILENCE_SECONDS = 5;
+
+await runProcess(createBunHasher, async (services, { HOST: host, PORT: port, STORE_TIMEOUT_MS }) => {
   const app = createApp(services, getConnInfo);
-  const server = Bun.serve({ fetch: (request, server) => app.fetch(request, { server }), hostname: host, port });
+  const server = Bun.serve({
+    fetch: (request, server) => app.fetch(request, { server }),
+    hostname: host,
+    port,
+    idleTimeout: Math.ceil(STORE_TIMEOUT_MS / 1000) + SILENCE_SECONDS,
+  });
   return { url: `http://${host}:${server.port}`, stop: () => server.stop() };
 });

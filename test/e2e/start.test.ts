@@ -12,6 +12,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -26,6 +27,11 @@ const ENTRIES = [
   ['node', 'start.mjs'],
   ['bun', 'bun.ts'],
 ] as const;
+
+/** How long a connection may be half open. Node's own bounds would be 75 seconds and more. */
+const HALF_OPEN_MS = 60_000;
+
+const POST = 'POST /org/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n';
 
 /** How long the service may take to end after a signal. */
 const END_MS = 5000;
@@ -158,6 +164,25 @@ describe.each(ENTRIES)('a start on %s', (command, entry) => {
     expect(running.output()).toMatch(message);
     expect(running.output()).not.toMatch(/\n\s+at |service\.listening|hunter2/);
   });
+
+  test(
+    'ends a connection on which a request does not come to its end',
+    async () => {
+      const env = await variables();
+      const running = await started(command, entry, env);
+      const beginnings = ['', 'GET /health/live HTTP/1.1\r\nHost: x\r\n', `${POST}{`];
+      const ended = beginnings.map((text) => {
+        const socket = connect(Number(env['PORT']), '127.0.0.1', () => socket.write(text));
+        socket.resume();
+        // A connection may also end by a reset.
+        socket.on('error', () => {});
+        return new Promise((resolve) => socket.on('close', resolve));
+      });
+      await Promise.all(ended);
+      await running.kill('SIGTERM');
+    },
+    HALF_OPEN_MS,
+  );
 
   test('is refused on the data of another JWT_SECRET', async () => {
     const env = await variables();

@@ -29,10 +29,11 @@ type Described = {
   readonly requestBody?: { readonly content: { readonly 'application/json': { readonly schema: Schema } } };
 };
 
+/** The part of the OpenAPI document that is read here. */
+export type OpenApi = { readonly paths: Readonly<Record<string, Readonly<Record<string, Described>>>> };
+
 /** Every POST and PUT of /openapi.json. */
-export const operationsOf = (document: {
-  readonly paths: Readonly<Record<string, Readonly<Record<string, Described>>>>;
-}): Operation[] =>
+export const operationsOf = (document: OpenApi): Operation[] =>
   Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).flatMap(([method, { security, requestBody }]) => {
       if (method !== 'post' && method !== 'put') return [];
