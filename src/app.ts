@@ -21,6 +21,7 @@ import { auditRoutes } from './http/routes/audit.ts';
 import { healthRoutes } from './http/routes/health.ts';
 import { invitesRoutes } from './http/routes/invites.ts';
 import { orgRoutes } from './http/routes/org.ts';
+import { sessionsRoutes } from './http/routes/sessions.ts';
 import { wellKnownRoutes } from './http/routes/well-known.ts';
 import type { Services } from './services.ts';
 
@@ -67,6 +68,7 @@ export function createApp(
   app.route('/org', orgRoutes(services.context.settings));
   app.route('/org/admins', adminsRoutes());
   app.route('/org/invites', invitesRoutes());
+  app.route('/org/sessions', sessionsRoutes());
   app.route('/org/audit', auditRoutes());
   app.route('/admin', adminRoutes());
   app.route('/admin', accountRoutes());

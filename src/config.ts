@@ -161,6 +161,16 @@ const schema = z.object({
   SESSION_DAYS: variable(integer(1, 366), '30', 'how long a session lasts at most'),
   SESSION_IDLE_DAYS: variable(integer(1, 366), '7', 'how long a session lasts unused'),
   BCRYPT_COST: variable(integer(10, 15), '10', '10 to 15; each step doubles the work of a password hash'),
+  PASSWORD_BLOCKLIST: variable(
+    z.enum(['common', 'breached', 'off'], 'must be common, breached or off'),
+    'common',
+    'new passwords refused: common: the most used; breached: also those known from breaches; off: neither, for demos',
+  ),
+  PASSWORD_BREACH_URL: variable(
+    url('https:', 'http:').transform((address) => address.replace(/\/$/, '')),
+    'https://api.pwnedpasswords.com/range',
+    'with PASSWORD_BLOCKLIST=breached: whom to ask, in the form of Have I Been Pwned’s range API',
+  ),
   AUDIT_SECRET: optional(
     secretList,
     'JWT_SECRET',
@@ -318,7 +328,7 @@ function isUnprotected(address = ''): boolean {
 /** What is wrong with variables together. */
 function problemsTogether(given: Given, algorithm: KeyAlgorithm): string[] {
   const { MONGO_URI, JWT_SECRET, JWT_KEYS, SMTP_URL, MAIL_API_URL, MAIL_API_TOKEN, MAIL_FROM } = given;
-  const { SIGNUP, SIGNUP_KEYS, CAPTCHA_VERIFY_URL, CAPTCHA_SECRET } = given;
+  const { SIGNUP, SIGNUP_KEYS, CAPTCHA_VERIFY_URL, CAPTCHA_SECRET, PASSWORD_BREACH_URL } = given;
   const rules: readonly [broken: unknown, problem: string][] = [
     [!JWT_SECRET && MONGO_URI && !JWT_KEYS, `JWT_SECRET is missing, and MONGO_URI is set. ${howToMake(algorithm)}`],
     [
@@ -361,6 +371,10 @@ function problemsTogether(given: Given, algorithm: KeyAlgorithm): string[] {
     [
       isUnprotected(CAPTCHA_VERIFY_URL),
       'CAPTCHA_VERIFY_URL starts with http://, which would show CAPTCHA_SECRET to others. Use https://.',
+    ],
+    [
+      isUnprotected(PASSWORD_BREACH_URL),
+      'PASSWORD_BREACH_URL starts with http://, which would show others what is looked up. Use https://.',
     ],
   ];
   return rules.flatMap(([broken, problem]) => (broken ? [problem] : []));

@@ -8,6 +8,7 @@ import { reservedNames } from './domain/organization/new-name.ts';
 import type { Mailer } from './domain/outbox/schema.ts';
 import { reconcile } from './domain/reconcile.ts';
 import { createAccessTokens } from './platform/access-token.ts';
+import { createBreachedPasswords } from './platform/breached-passwords.ts';
 import { createCaptcha } from './platform/captcha.ts';
 import type { Hasher } from './platform/hashing/hasher.ts';
 import { costOf } from './platform/hashing/hasher.ts';
@@ -95,6 +96,10 @@ export function createServices(config: Config, platform: Platform) {
       config.CAPTCHA_VERIFY_URL === undefined
         ? null
         : createCaptcha({ url: config.CAPTCHA_VERIFY_URL, secret: config.CAPTCHA_SECRET ?? '', log: platform.log }),
+    breachedPasswords:
+      config.PASSWORD_BLOCKLIST === 'breached'
+        ? createBreachedPasswords({ url: config.PASSWORD_BREACH_URL, log: platform.log })
+        : null,
     runInBackground: (work) => background(() => work(context)),
     resume: resumeOperation,
     clock,
@@ -111,12 +116,13 @@ export function createServices(config: Config, platform: Platform) {
       retentionMs: config.DELETE_RETENTION_DAYS * DAY_MS,
       auditRetentionMs: config.AUDIT_RETENTION_DAYS * DAY_MS,
       publicUrl: config.PUBLIC_URL,
+      refuseCommonPasswords: config.PASSWORD_BLOCKLIST !== 'off',
       requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL,
       signUp: config.SIGNUP,
       signUpKeys: config.SIGNUP_KEYS ?? [],
       orgLookup: config.ORG_LOOKUP,
-      freshSignInSeconds: 15 * MINUTE_SECONDS,
       reservedNames: reservedNames(config.RESERVED_NAMES ?? []),
+      freshSignInSeconds: 15 * MINUTE_SECONDS,
       sessionSeconds: { absolute: config.SESSION_DAYS * DAY_SECONDS, idle: config.SESSION_IDLE_DAYS * DAY_SECONDS },
       limits: {
         loginAddress: config.LIMIT_LOGIN_ADDRESS,

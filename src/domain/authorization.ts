@@ -1,8 +1,8 @@
-import type { AdminDocument } from './admin/schema.ts';
 import type { Needs } from './context.ts';
 import { DomainError } from './errors.ts';
 import type { Action } from './roles.ts';
-import { isPermitted, UNVERIFIED_MAY } from './roles.ts';
+import { isPermitted, NEEDS_FRESH_SIGN_IN, UNVERIFIED_MAY } from './roles.ts';
+import type { Principal } from './session/schema.ts';
 
 /** The one refusal for another organization: the same whether it exists or not. */
 export const forbidden = (): DomainError =>
@@ -12,12 +12,35 @@ export const forbidden = (): DomainError =>
 const roleForbids = (): DomainError =>
   new DomainError('forbidden', 'Your role does not permit that. Ask an owner of the organization.');
 
-/** @throws {DomainError} forbidden, unless the table permits it; email_not_verified where it has to be */
-export function authorize({ settings }: Needs<'settings'>, admin: AdminDocument, action: Action): void {
-  if (!isPermitted(admin.role, action)) throw roleForbids();
-  if (!settings.requireVerifiedEmail || admin.email_verified || UNVERIFIED_MAY.includes(action)) return;
-  throw new DomainError(
-    'email_not_verified',
-    'Verify your email first: POST /admin/verify-email/resend sends a token.',
+/** The refusal where the last sign-in is too long ago, or the password that should replace one is not correct. */
+export const reauthenticationRequired = (): DomainError =>
+  new DomainError(
+    'reauthentication_required',
+    'This needs a recent sign-in: sign in again. To change email or password, the correct current_password does too.',
   );
+
+/** Whether the principal gave the password not long ago. A refresh or a change of the organization does not count. */
+export const isFreshSignIn = (
+  { clock, settings }: Needs<'clock' | 'settings'>,
+  { claims }: Pick<Principal, 'claims'>,
+): boolean => clock().getTime() - claims.auth_time * 1000 <= settings.freshSignInSeconds * 1000;
+
+/**
+ * @throws {DomainError} forbidden, unless the tables permit it; email_not_verified and reauthentication_required where
+ *   the email has to be verified, and the sign-in recent
+ */
+export function authorize(
+  context: Needs<'clock' | 'settings'>,
+  principal: Pick<Principal, 'admin' | 'claims'>,
+  action: Action,
+): void {
+  const { role, email_verified } = principal.admin;
+  if (!isPermitted(role, action)) throw roleForbids();
+  if (context.settings.requireVerifiedEmail && !email_verified && !UNVERIFIED_MAY.includes(action)) {
+    throw new DomainError(
+      'email_not_verified',
+      'Verify your email first: POST /admin/verify-email/resend sends a token.',
+    );
+  }
+  if (NEEDS_FRESH_SIGN_IN.includes(action) && !isFreshSignIn(context, principal)) throw reauthenticationRequired();
 }

@@ -33,6 +33,12 @@ export type Captcha = {
   verify(token: string, address: string | null): Promise<boolean>;
 };
 
+/** Passwords that are known from a breach of any service. */
+export type BreachedPasswords = {
+  /** Whether the password is one of them; false where that cannot be known. Never rejects. */
+  includes(password: string): Promise<boolean>;
+};
+
 /** One line of the log: an event and its particulars. Never a secret, a name that a caller typed, or a document. */
 export type Log = (level: 'info' | 'warn' | 'error', event: string, particulars?: Record<string, unknown>) => void;
 
@@ -57,10 +63,12 @@ export type Settings = {
   readonly retentionMs: number;
   /** How long entries of the audit log are kept, in milliseconds; 0: for good. */
   readonly auditRetentionMs: number;
-  /** How long a sign-in is fresh enough to change email or password, in seconds. */
+  /** How long a sign-in is fresh: enough to change email or password, and to give and take power. In seconds. */
   readonly freshSignInSeconds: number;
   /** Where the front end is that the links in mails lead to; undefined: mails say which call to make. */
   readonly publicUrl: string | undefined;
+  /** Whether the most used passwords are refused. */
+  readonly refuseCommonPasswords: boolean;
   /** Whether an admin has to verify the email before changing anything but the own account. */
   readonly requireVerifiedEmail: boolean;
   /** Who may create organizations: anyone, nobody, or the holder of one of the keys. */
@@ -89,6 +97,8 @@ export type Context = {
   readonly mailer: Mailer;
   /** Must be solved to create an organization; null: there is none. */
   readonly captcha: Captcha | null;
+  /** What new passwords are looked up in; null: nothing. */
+  readonly breachedPasswords: BreachedPasswords | null;
   readonly clock: () => Date;
   /** A hash that only this service can make: for what must be recognized, and not read. */
   readonly keyedHash: (text: string) => string;

@@ -14,8 +14,10 @@ export type Action =
   | 'account.update'
   /** Who its admins are, and who is invited. */
   | 'admins.read'
-  /** Inviting, withdrawing, changing roles, removing. */
+  /** Inviting, withdrawing, changing roles, removing, ending another admin's sessions. */
   | 'admins.manage'
+  /** The sessions of another admin, with the devices and addresses that they are used from. */
+  | 'sessions.read'
   /** The audit log, with the addresses that admins came from. */
   | 'audit.read';
 
@@ -27,10 +29,14 @@ export const PERMISSIONS: Readonly<Record<Action, readonly Role[]>> = {
   'account.update': ['owner', 'admin', 'viewer'],
   'admins.read': ['owner', 'admin', 'viewer'],
   'admins.manage': ['owner'],
+  'sessions.read': ['owner'],
   'audit.read': ['owner', 'admin'],
 };
 
 /** What an admin may do with an email that is not verified, where REQUIRE_VERIFIED_EMAIL asks for one that is. */
 export const UNVERIFIED_MAY: readonly Action[] = ['account.read', 'account.update', 'admins.read'];
+
+/** What gives or takes power: it needs a recent sign-in, or a stolen access token could make its thief an owner. */
+export const NEEDS_FRESH_SIGN_IN: readonly Action[] = ['admins.manage'];
 
 export const isPermitted = (role: Role, action: Action): boolean => PERMISSIONS[action].includes(role);

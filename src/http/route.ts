@@ -162,7 +162,7 @@ const authorized = (action: Action) =>
     const principal = await authenticate(context, bearerToken(c));
     // Before the refusal: the log says whose it was.
     c.set('principal', principal);
-    authorize(context, principal.admin, action);
+    authorize(context, principal, action);
     await next();
   });
 

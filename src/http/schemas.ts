@@ -62,6 +62,16 @@ export const tokens = accessToken.extend({
   refresh_token: z.string().meta({ description: 'Good once, for POST /admin/refresh.' }),
 });
 
+export const session = z.object({
+  session_id: z.string(),
+  device: z.string().nullable().meta({ description: 'The User-Agent that last used it.' }),
+  address: z.string().nullable().meta({ description: 'Where it was last used from.' }),
+  signed_in_at: timestamp.meta({ description: 'When the password was last given.' }),
+  last_used_at: timestamp.meta({ description: 'When it last gave tokens.' }),
+  expires_at: timestamp.meta({ description: 'When it ends however much it is used.' }),
+  current: z.boolean().meta({ description: 'Whether it is the one that asks.' }),
+});
+
 export const oneTimeToken = z.string().min(1).max(256).meta({ description: 'From a mail; good once.' });
 
 /** What every list takes. */

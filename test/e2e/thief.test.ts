@@ -246,6 +246,26 @@ describe('a thief with one stolen thing', () => {
     }
   });
 
+  test('an access token that is not fresh gives nobody power, so nobody signs in with it', async () => {
+    await open();
+    const victim = await openAccount('victim', '192.0.2.10');
+    time.advance(STOLEN_AFTER_MS);
+    const elsewhere = '198.51.100.7';
+    const [email, password] = ['thief@example.com', 'a password of the thief'];
+    const body = { email, role: 'owner' };
+    const invited = await send(plain('POST', '/org/invites', { ...bearer(victim.token), body }), elsewhere);
+    const token = tokenMailedTo(email);
+    const accepted = await post('/admin/accept-invite', { token, password }, elsewhere);
+    const signedIn = await post('/admin/login', { email, password }, elsewhere);
+    expect([invited, accepted, signedIn].map(({ json }) => json.code)).toEqual([
+      'reauthentication_required',
+      // No mail came.
+      'invalid_input',
+      'invalid_credentials',
+    ]);
+    await services.close();
+  });
+
   /** One sequence. */
   async function play(loot: Loot, seed: number): Promise<void> {
     const random = createRandom(seed);

@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { createServer } from 'node:http';
-import { freePort } from './free-port.ts';
+import { startHttpServer } from './http-server.ts';
 
 /** How a verifier answers from now on; `answers`: as Turnstile does. */
 export type Verdict = 'answers' | 'fails' | 'redirects' | 'talks' | 'hangs' | 'refuses the secret';
@@ -27,7 +26,7 @@ export async function startCaptchaVerifier(): Promise<CaptchaVerifier> {
   let verdict: Verdict = 'answers';
   const say = (response: ServerResponse, status: number, body: unknown, headers = {}) =>
     response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(JSON.stringify(body));
-  const server = createServer(async (request, response) => {
+  const server = await startHttpServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const form = Object.fromEntries(new URLSearchParams(Buffer.concat(chunks).toString()));
@@ -51,9 +50,7 @@ export async function startCaptchaVerifier(): Promise<CaptchaVerifier> {
     const success = unused.delete(form['response'] ?? '');
     return say(response, 200, success ? { success } : { success, 'error-codes': ['timeout-or-duplicate'] });
   });
-  const port = await freePort();
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-  const url = `http://127.0.0.1:${port}/siteverify`;
+  const url = `${server.url}/siteverify`;
   return {
     url,
     secret,
@@ -67,10 +64,6 @@ export async function startCaptchaVerifier(): Promise<CaptchaVerifier> {
     answer: (how) => {
       verdict = how;
     },
-    stop: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
+    stop: server.stop,
   };
 }

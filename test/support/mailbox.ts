@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { simpleParser } from 'mailparser';
 import { SMTPServer } from 'smtp-server';
 import { until } from './deadline.ts';
 import { freePort } from './free-port.ts';
+import { startHttpServer } from './http-server.ts';
 
 /** A mail as it arrived. */
 export type ReceivedMail = {
@@ -100,7 +100,7 @@ export async function startSmtpServer(): Promise<MailServer> {
 export async function startMailProvider(token: string): Promise<MailServer> {
   const received: ReceivedMail[] = [];
   let answering: Answering = 'takes';
-  const server = createServer(async (request, response) => {
+  const server = await startHttpServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const said = Buffer.concat(chunks).toString();
@@ -109,19 +109,13 @@ export async function startMailProvider(token: string): Promise<MailServer> {
     if (status === 200) received.push(fromApi(said, String(request.headers['idempotency-key'])));
     response.writeHead(status, { 'Content-Type': 'application/json' }).end('{"id":"x","message":"words of theirs"}');
   });
-  const port = await freePort();
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
-    url: `http://127.0.0.1:${port}/emails`,
+    url: `${server.url}/emails`,
     answer: (how) => {
       answering = how;
     },
     all: async () => [...received],
-    stop: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
+    stop: server.stop,
   };
 }
 

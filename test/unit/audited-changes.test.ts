@@ -176,6 +176,12 @@ const scenarios: readonly Scenario[] = [
     isDone: async (context, { owner }) => (await adminOf(context, owner))?.epoch === owner.admin.epoch + 1,
     actions: ['session.signed_out_everywhere'],
   },
+  {
+    name: 'an owner’s end to another admin’s sessions',
+    act: (context, { owner, other }) => logOutEverywhere(context, { principal: owner, admin_id: other.admin._id }),
+    isDone: async (context, { other }) => (await adminOf(context, other))?.epoch === other.admin.epoch + 1,
+    actions: ['session.signed_out_everywhere'],
+  },
 ];
 
 describe('a change is in the log if it was made, and once, wherever the instance that made it died', () => {

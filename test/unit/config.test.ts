@@ -128,6 +128,20 @@ describe('the configuration', () => {
     }
   });
 
+  test('looks breached passwords up over TLS, at an address without a slash at its end', () => {
+    const at = (address: string) => ({ PASSWORD_BLOCKLIST: 'breached', PASSWORD_BREACH_URL: address });
+    expect(parseConfig(at('https://breaches.example/range/')).PASSWORD_BREACH_URL).toBe(
+      'https://breaches.example/range',
+    );
+    expect(problemsOf(at('http://breaches.example/range'))).toEqual([
+      expect.stringMatching(/^PASSWORD_BREACH_URL starts with http:.* Use https/),
+    ]);
+    expect(problemsOf(at('http://127.0.0.1:8080/range'))).toEqual([]);
+    expect(problemsOf({ PASSWORD_BLOCKLIST: 'none' })).toEqual([
+      expect.stringMatching(/^PASSWORD_BLOCKLIST must be common, breached or off/),
+    ]);
+  });
+
   test('counts a secret in bytes', () => {
     expect(problemsOf({ JWT_SECRET: 'x'.repeat(31) })).toHaveLength(1);
     expect(problemsOf({ JWT_SECRET: 'é'.repeat(16) })).toEqual([]);

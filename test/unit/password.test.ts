@@ -50,9 +50,10 @@ describe('the work of comparing a password', () => {
 });
 
 describe('the rules for a new password', () => {
-  const refusalOf = (password: string, owner = {}): string | undefined => {
+  const refusalOf = (password: string, owner = {}, env = {}): string | undefined => {
+    const { context } = createInstance(createSqliteExecutor(openSqliteFile(':memory:')), env);
     try {
-      checkNewPassword(password, 'password', owner);
+      checkNewPassword(context, password, 'password', owner);
     } catch (error) {
       if (error instanceof DomainError) return error.issues[0]?.message;
       throw error;
@@ -77,6 +78,20 @@ describe('the rules for a new password', () => {
 
   test('say how long a password is that is too long', () => {
     expect(refusalOf('é'.repeat(37))).toContain('this has 74');
+  });
+
+  test('take what many use with PASSWORD_BLOCKLIST=off, and neither a short one nor the owner’s names', () => {
+    const off = { PASSWORD_BLOCKLIST: 'off' };
+    const owner = { email: 'admin@testco.com', organizationName: 'TestCo Ltd' };
+    for (const password of ['password', 'QwertyUiop']) {
+      expect(refusalOf(password, owner, off), password).toBe(undefined);
+      for (const blocklist of ['common', 'breached']) {
+        expect(refusalOf(password, owner, { PASSWORD_BLOCKLIST: blocklist }), password).toContain('most used');
+      }
+    }
+    for (const password of ['1234567', 'testco-ltd', 'x'.repeat(73), 'a NUL is\0in it']) {
+      expect(refusalOf(password, owner, off), password).not.toBe(undefined);
+    }
   });
 });
 

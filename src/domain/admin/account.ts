@@ -1,4 +1,5 @@
 import type { Needs } from '../context.ts';
+import { DomainError } from '../errors.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
 import type { AdminDocument } from './schema.ts';
 
@@ -15,4 +16,15 @@ export async function findAccount(
     master.organizations.findOne({ _id: organization_id, status: 'active' }),
   ]);
   return admin && organization && { admin, organization };
+}
+
+/** An admin of the organization, as it is now. @throws {DomainError} admin_not_found, also for one of another organization */
+export async function requireAdmin(
+  { master }: Needs<'master'>,
+  { _id }: OrganizationDocument,
+  admin_id: string,
+): Promise<AdminDocument> {
+  const admin = await master.admins.findOne({ _id: admin_id, organization_id: _id });
+  if (admin === undefined) throw new DomainError('admin_not_found', 'No admin of this organization has this id.');
+  return admin;
 }

@@ -18,6 +18,7 @@ import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Role } from '../roles.ts';
 import { isPermitted } from '../roles.ts';
 import type { Principal } from '../session/schema.ts';
+import { requireAdmin } from './account.ts';
 import type { AdminDocument, AdminView } from './schema.ts';
 import { adminView } from './schema.ts';
 
@@ -64,8 +65,7 @@ async function changeMembership(
 ): Promise<AdminDocument> {
   const { principal, admin_id, role } = input;
   const { organization, admin: actor } = principal;
-  const target = await context.master.admins.findOne({ _id: admin_id, organization_id: organization._id });
-  if (target === undefined) throw adminNotFound();
+  const target = await requireAdmin(context, organization, admin_id);
   if (target.role === role) return target;
   const id = context.newId();
   const audit = await auditNote(context, organization, {
@@ -162,9 +162,6 @@ async function write(context: Context, target: AdminDocument, { id, role }: Memb
   );
   return matched === 1;
 }
-
-const adminNotFound = (): DomainError =>
-  new DomainError('admin_not_found', 'No admin of this organization has this id.');
 
 const lastOwner = (): DomainError =>
   new DomainError('last_owner', 'An organization keeps at least one owner. Make another admin an owner first.');

@@ -1,3 +1,4 @@
+import type { Needs } from '../context.ts';
 import { invalid } from '../errors.ts';
 import { isCommonPassword } from './common-passwords.ts';
 
@@ -19,7 +20,12 @@ export type PasswordOwner = {
  * @throws {DomainError} invalid_input, saying what to change, for a password that is too short, is too long for bcrypt,
  *   holds a NUL, is one of the most used ones, or is its owner's email or organization
  */
-export function checkNewPassword(password: string, path: string, owner: PasswordOwner = {}): void {
+export function checkNewPassword(
+  { settings }: Needs<'settings'>,
+  password: string,
+  path: string,
+  owner: PasswordOwner = {},
+): void {
   if (!password.isWellFormed()) throw invalid(path, 'Use well-formed Unicode text.');
   if ([...password].length < MIN_CODE_POINTS) {
     throw invalid(path, `Use at least ${MIN_CODE_POINTS} characters. ${ADVICE}`);
@@ -32,7 +38,7 @@ export function checkNewPassword(password: string, path: string, owner: Password
     );
   }
   if (password.includes('\0')) throw invalid(path, 'Leave out the NUL character.');
-  if (isCommonPassword(password)) {
+  if (settings.refuseCommonPasswords && isCommonPassword(password)) {
     throw invalid(path, `This is one of the most used passwords, which attackers try first. ${ADVICE}`);
   }
   if (namesOf(owner).includes(folded(password))) {
@@ -41,6 +47,33 @@ export function checkNewPassword(password: string, path: string, owner: Password
       `Do not use the email or the organization’s name as the password: attackers try them first. ${ADVICE}`,
     );
   }
+}
+
+/**
+ * Looks a new password up among the breached ones, where the configuration says so. It asks another service, so it comes
+ * after {@link checkNewPassword}, after the request's budgets, and after its token is known to be good.
+ * @throws {DomainError} invalid_input
+ */
+export async function requireUnbreached(
+  { breachedPasswords }: Needs<'breachedPasswords'>,
+  password: string,
+  path: string,
+): Promise<void> {
+  if (!(await breachedPasswords?.includes(password))) return;
+  throw invalid(path, `This password is known from a breach of some service: attackers try those first. ${ADVICE}`);
+}
+
+/**
+ * Looks up and hashes the new password of a caller who has an access token or a mailed token.
+ * @throws {DomainError} invalid_input, busy
+ */
+export async function hashNewPassword(
+  context: Needs<'breachedPasswords' | 'passwords'>,
+  password: string,
+  path: string,
+): Promise<string> {
+  await requireUnbreached(context, password, path);
+  return context.passwords.share(() => context.passwords.hash(password));
 }
 
 const namesOf = ({ email, organizationName }: PasswordOwner): string[] =>

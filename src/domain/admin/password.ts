@@ -8,7 +8,7 @@ import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import type { Principal } from '../session/schema.ts';
 import type { AccessToken } from '../session/tokens.ts';
 import { changeByToken } from './change-by-token.ts';
-import { checkNewPassword } from './password-policy.ts';
+import { checkNewPassword, hashNewPassword } from './password-policy.ts';
 import { emailKey } from './schema.ts';
 
 /**
@@ -23,7 +23,7 @@ export async function changePassword(
 ): Promise<AccessToken> {
   const { principal, current_password, new_password } = input;
   const { admin, organization } = principal;
-  checkNewPassword(new_password, 'new_password', { email: admin.email, organizationName: organization.name });
+  checkNewPassword(context, new_password, 'new_password', { email: admin.email, organizationName: organization.name });
   return changeCredentials(context, { principal, password: new_password, current_password });
 }
 
@@ -54,8 +54,8 @@ export async function resetPassword(
 ): Promise<{ device_cookie: DeviceCookie }> {
   const mail = await findMail(context, { kind: 'password_reset', token: input.token });
   const { admin, organization } = await accountOf(context, mail);
-  checkNewPassword(input.password, 'password', { email: admin.email, organizationName: organization.name });
-  const password_hash = await context.passwords.hash(input.password);
+  checkNewPassword(context, input.password, 'password', { email: admin.email, organizationName: organization.name });
+  const password_hash = await hashNewPassword(context, input.password, 'password');
   await claimToken(context, mail);
   const set = () => ({ password_hash, email_verified: true });
   await changeByToken(context, mail, { actions: ['admin.password_reset'], set });

@@ -1,7 +1,7 @@
 import { isStoreError } from '../../store/port.ts';
 import { findAccount } from '../admin/account.ts';
 import { emailTaken } from '../admin/credentials.ts';
-import { checkNewPassword } from '../admin/password-policy.ts';
+import { checkNewPassword, hashNewPassword } from '../admin/password-policy.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import { auditNote } from '../audit/note.ts';
 import { flushPendingAudit, withPendingAudit } from '../audit/pending.ts';
@@ -40,9 +40,8 @@ export async function acceptInvitation(
   const inviter = await findAccount(context, { admin_id: invitation.invited_by, organization_id });
   if (inviter === undefined || !isPermitted(inviter.admin.role, 'admins.manage')) throw invalidOneTimeToken();
   const { organization } = inviter;
-  checkNewPassword(input.password, 'password', { email: mail.to, organizationName: organization.name });
-  const { passwords } = context;
-  const password_hash = await passwords.share(() => passwords.hash(input.password));
+  checkNewPassword(context, input.password, 'password', { email: mail.to, organizationName: organization.name });
+  const password_hash = await hashNewPassword(context, input.password, 'password');
   const _id = context.newId();
   const event = { event_id: `${mail._id}:joined`, action: 'admin.joined', actor: _id } as const;
   const note = await auditNote(context, organization, event);

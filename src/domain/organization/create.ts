@@ -1,4 +1,4 @@
-import { checkNewPassword } from '../admin/password-policy.ts';
+import { checkNewPassword, requireUnbreached } from '../admin/password-policy.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
 import { newAddressKey } from '../audit/address.ts';
@@ -50,9 +50,10 @@ export async function createOrganization(
   input: CreateOrganizationInput,
 ): Promise<CreateOrganizationResult> {
   const name = parseNewName(context, input.organization_name, 'organization_name');
-  checkNewPassword(input.password, 'password', { email: input.email, organizationName: name.name });
+  checkNewPassword(context, input.password, 'password', { email: input.email, organizationName: name.name });
   // After the checks that cost nothing: a token is good once.
   await requireCaptcha(context, input.captcha_token);
+  await requireUnbreached(context, input.password, 'password');
   const ids = input.ids ?? { organizationId: context.newId(), adminId: context.newId() };
   const creating = await journal(context, name, ids);
   let result: CreateOrganizationResult | undefined;

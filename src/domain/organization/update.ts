@@ -1,10 +1,10 @@
 import { changeAdmin, isCurrentPassword, requireFreeEmail } from '../admin/credentials.ts';
-import { checkNewPassword } from '../admin/password-policy.ts';
+import { checkNewPassword, hashNewPassword } from '../admin/password-policy.ts';
 import type { AdminChange } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
 import { auditNote } from '../audit/note.ts';
 import { sealPending } from '../audit/sealing.ts';
-import { authorize, forbidden } from '../authorization.ts';
+import { authorize, forbidden, isFreshSignIn, reauthenticationRequired } from '../authorization.ts';
 import type { Context, Needs } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
 import { enqueueChangeMails, enqueueNewEmail } from '../outbox/account-mails.ts';
@@ -51,26 +51,26 @@ export async function updateOrganization(
   input: UpdateOrganizationInput,
 ): Promise<UpdateOrganizationResult> {
   const name = checkUpdate(context, input);
-  const { organization, session } = await change(context, input, name);
+  const { organization, session } = await change(context, input, { name, passwordField: 'password' });
   return { ...organizationMetadata(organization), ...session };
 }
 
 /**
- * Changes the principal's own email or password.
+ * Changes the principal's own email or password. Where the password is refused, its field is `new_password`.
  * @throws {DomainError} as {@link updateOrganization}
  */
 export async function changeCredentials(
   context: Context,
   input: Credentials & { readonly principal: Principal },
 ): Promise<AccessToken> {
-  const { session } = await change(context, input, undefined);
+  const { session } = await change(context, input, { passwordField: 'new_password' });
   return session ?? continueSession(context, { ...input.principal, signedInAt: input.principal.session.signed_in_at });
 }
 
 async function change(
   context: Context,
   input: Credentials & { readonly principal: Principal },
-  name: OrganizationName | undefined,
+  { name, passwordField }: { readonly name?: OrganizationName | undefined; readonly passwordField: string },
 ): Promise<{ readonly organization: OrganizationDocument; readonly session?: AccessToken }> {
   const { principal, password } = input;
   const { organization, admin, session, claims } = principal;
@@ -85,7 +85,7 @@ async function change(
   const signedInAt = await requireFreshSignIn(context, input);
 
   const operationId = context.newId();
-  const adminChange = await toAdminChange(context, { principal, operationId, email, password });
+  const adminChange = await toAdminChange(context, { principal, operationId, email, password, passwordField });
   const changeId = adminChange?.audit.notes[0]?.event_id ?? '';
   const mails = await enqueueChangeMails(context, { admin, changeId, email, password: password !== undefined });
   let updated = organization;
@@ -134,10 +134,13 @@ async function change(
  * @throws {DomainError} invalid_input; forbidden for any other organization, existing or not, and for a new name where
  *   the role does not permit one
  */
-export function checkUpdate(context: Needs<'settings'>, input: UpdateOrganizationInput): OrganizationName | undefined {
+export function checkUpdate(
+  context: Needs<'clock' | 'settings'>,
+  input: UpdateOrganizationInput,
+): OrganizationName | undefined {
   const { principal, organization_name, new_organization_name, email, password } = input;
   const { organization, admin, claims } = principal;
-  if (new_organization_name !== undefined) authorize(context, admin, 'organization.update');
+  if (new_organization_name !== undefined) authorize(context, principal, 'organization.update');
   const target = organization_name === undefined ? organization.key : organizationKey(organization_name);
   const name =
     new_organization_name === undefined
@@ -151,7 +154,7 @@ export function checkUpdate(context: Needs<'settings'>, input: UpdateOrganizatio
   }
   if (password !== undefined) {
     const owner = { email: email ?? admin.email, organizationName: new_organization_name ?? organization.name };
-    checkNewPassword(password, 'password', owner);
+    checkNewPassword(context, password, 'password', owner);
   }
   if (name !== undefined && name.name !== organization.name) checkNewName(context, name, 'new_organization_name');
   return name;
@@ -182,22 +185,14 @@ async function requireFreshSignIn(
   context: Context,
   { principal, email, password, current_password }: Credentials & { readonly principal: Principal },
 ): Promise<Date> {
-  const now = context.clock();
-  const signedInAt = new Date(principal.claims.auth_time * 1000);
   if (current_password !== undefined) {
-    if (await isCurrentPassword(context, { ...principal, password: current_password })) return now;
+    if (await isCurrentPassword(context, { ...principal, password: current_password })) return context.clock();
     throw reauthenticationRequired();
   }
-  const fresh = now.getTime() - signedInAt.getTime() <= context.settings.freshSignInSeconds * 1000;
-  if (!fresh && (email !== undefined || password !== undefined)) throw reauthenticationRequired();
-  return signedInAt;
+  const isNeeded = email !== undefined || password !== undefined;
+  if (isNeeded && !isFreshSignIn(context, principal)) throw reauthenticationRequired();
+  return new Date(principal.claims.auth_time * 1000);
 }
-
-const reauthenticationRequired = (): DomainError =>
-  new DomainError(
-    'reauthentication_required',
-    'Changing email or password needs a recent sign-in: sign in again, or give the correct current_password.',
-  );
 
 async function toAdminChange(
   context: Context,
@@ -206,17 +201,17 @@ async function toAdminChange(
     readonly operationId: string;
     readonly email: string | undefined;
     readonly password: string | undefined;
+    readonly passwordField: string;
   },
 ): Promise<AdminChange | null> {
-  const { principal, operationId, email, password } = input;
+  const { principal, operationId, email, password, passwordField } = input;
   const { admin, organization } = principal;
-  const { passwords } = context;
   if (email === undefined && password === undefined) return null;
   const set = {
     updated_at: context.clock(),
     ...(email !== undefined && { email, email_key: emailKey(email) }),
     ...(email !== undefined && emailKey(email) !== admin.email_key && { email_verified: false }),
-    ...(password !== undefined && { password_hash: await passwords.share(() => passwords.hash(password)) }),
+    ...(password !== undefined && { password_hash: await hashNewPassword(context, password, passwordField) }),
   };
   const actions = [
     ...(email !== undefined ? (['admin.email_changed'] as const) : []),

@@ -1,3 +1,4 @@
+import { requireAdmin } from '../admin/account.ts';
 import { updateAdmin } from '../admin/credentials.ts';
 import { auditNote } from '../audit/note.ts';
 import { recordEvent } from '../audit/record.ts';
@@ -22,17 +23,22 @@ export type SessionView = {
   current: boolean;
 };
 
-/** The principal's sessions that are in force, in the order in which they began. */
+/**
+ * The sessions in force of the principal, or of another admin of the organization, in the order in which they began.
+ * @throws {DomainError} admin_not_found
+ */
 export async function listSessions(
   context: Needs<'master' | 'clock' | 'settings'>,
-  { principal, ...page }: PageInput & { readonly principal: Principal },
+  { principal, admin_id, ...page }: PageInput & { readonly principal: Principal; readonly admin_id?: string },
 ): Promise<Page<SessionView>> {
+  const { organization } = principal;
+  const admin = admin_id === undefined ? principal.admin : await requireAdmin(context, organization, admin_id);
   const { items, next_cursor } = await findPage(
     context.master.sessions,
     {
-      admin_id: principal.admin._id,
-      organization_id: principal.organization._id,
-      epoch: currentEpoch(principal),
+      admin_id: admin._id,
+      organization_id: organization._id,
+      epoch: currentEpoch({ organization, admin }),
       expires_at: { $gt: context.clock() },
       last_used_at: { $gt: idleSince(context) },
     },
@@ -93,15 +99,18 @@ export async function logOut(context: Context, input: { readonly refresh_token: 
 }
 
 /**
- * Ends every session of the principal, the present one included, with all their tokens: the admin's epoch rises.
- * @throws {DomainError} conflict when others change the admin all the time
+ * Ends every session of the principal, the present one included, or of another admin of the organization, with all their
+ * tokens: the admin's epoch rises.
+ * @throws {DomainError} admin_not_found; conflict when others change the admin all the time
  */
 export async function logOutEverywhere(
   context: Context,
-  { principal }: { readonly principal: Principal },
+  { principal, admin_id }: { readonly principal: Principal; readonly admin_id?: string },
 ): Promise<void> {
-  const { admin, organization, claims } = principal;
-  const event = { event_id: context.newId(), action: 'session.signed_out_everywhere', actor: admin._id } as const;
+  const { organization } = principal;
+  const admin = admin_id === undefined ? principal.admin : await requireAdmin(context, organization, admin_id);
+  const [actor, target] = [principal.admin._id, admin._id];
+  const event = { event_id: context.newId(), action: 'session.signed_out_everywhere', actor, target } as const;
   await updateAdmin(context, admin, {
     // Where the epoch has risen since, all these sessions have ended already.
     isNeeded: (current) => current.epoch === admin.epoch,
@@ -110,6 +119,6 @@ export async function logOutEverywhere(
     audit: await auditNote(context, organization, event),
   });
   await retryOnUnknownOutcome(context, () =>
-    context.master.sessions.deleteMany({ admin_id: admin._id, epoch: { $lte: claims.epoch } }),
+    context.master.sessions.deleteMany({ admin_id: target, epoch: { $lte: currentEpoch({ organization, admin }) } }),
   );
 }

@@ -4,19 +4,9 @@ import { refreshSession } from '../../domain/session/refresh.ts';
 import { endSession, listSessions, logOut, logOutEverywhere } from '../../domain/session/sessions.ts';
 import { deviceCookieHeaders, deviceCookies, setDeviceCookie } from '../device-cookie.ts';
 import { routeGroup } from '../route.ts';
-import { email, membership, organizationName, page, pageQuery, password, timestamp, tokens } from '../schemas.ts';
+import { email, membership, organizationName, page, pageQuery, password, session, tokens } from '../schemas.ts';
 
 const refreshToken = z.strictObject({ refresh_token: z.string().min(1).max(256) });
-
-const session = z.object({
-  session_id: z.string(),
-  device: z.string().nullable().meta({ description: 'The User-Agent that last used it.' }),
-  address: z.string().nullable().meta({ description: 'Where it was last used from.' }),
-  signed_in_at: timestamp.meta({ description: 'When the password was last given.' }),
-  last_used_at: timestamp.meta({ description: 'When it last gave tokens.' }),
-  expires_at: timestamp.meta({ description: 'When it ends however much it is used.' }),
-  current: z.boolean().meta({ description: 'Whether it is the one that asks.' }),
-});
 
 /** Signing in and out, and one's sessions: /admin/login, /refresh, /logout, /logout-all, /sessions, /me. */
 export function adminRoutes() {

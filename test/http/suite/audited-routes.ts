@@ -134,6 +134,11 @@ export function auditedRoutesSuite({ caller, mailbox }: TestEnv): void {
         make: async ({ token }) =>
           caller().request('PUT', '/org/admins', { token, body: { admin_id: await addAdmin(token), role: 'admin' } }),
       },
+      'DELETE /org/sessions': {
+        actions: ['session.signed_out_everywhere'],
+        make: async ({ token }) =>
+          caller().request('DELETE', '/org/sessions', { token, query: { admin_id: await addAdmin(token) } }),
+      },
       'DELETE /org/admins': {
         actions: ['admin.removed'],
         make: async ({ token }) =>

@@ -1,10 +1,11 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Action, Role } from '../../../src/domain/roles.ts';
-import { PERMISSIONS, ROLES } from '../../../src/domain/roles.ts';
+import { NEEDS_FRESH_SIGN_IN, PERMISSIONS, ROLES } from '../../../src/domain/roles.ts';
 import type { Credentials, RequestOptions, SignedInTenant } from '../../support/caller.ts';
 import { newEmail, newName } from '../../support/caller.ts';
 import { awaitMail, tokenIn } from '../../support/mailbox.ts';
 import { expectProblem } from '../../support/problem.ts';
+import { claimsOf, forge } from '../../support/token.ts';
 import type { TestEnv } from './test-env.ts';
 
 type Request = Pick<RequestOptions, 'query' | 'body'>;
@@ -46,6 +47,14 @@ const ROUTES: Readonly<Record<string, Row>> = {
     action: 'admins.manage',
     other: ({ invitationId }) => ({ query: { invitation_id: invitationId }, status: 404 }),
   },
+  'GET /org/sessions': {
+    action: 'sessions.read',
+    other: ({ adminId }) => ({ query: { admin_id: adminId }, status: 404 }),
+  },
+  'DELETE /org/sessions': {
+    action: 'admins.manage',
+    other: ({ adminId }) => ({ query: { admin_id: adminId }, status: 404 }),
+  },
   'GET /admin/me': { action: 'account.read' },
   'GET /org/audit': { action: 'audit.read' },
   'GET /org/audit/verify': { action: 'audit.read' },
@@ -56,10 +65,13 @@ const ROUTES: Readonly<Record<string, Row>> = {
   'POST /admin/logout-all': { action: 'account.update' },
 };
 
+/** A sign-in is recent for a quarter of an hour. */
+const STALE_SECONDS = 16 * 60;
+
 /** After this route, the admins of the tests sign in again. */
 const ENDS_SESSIONS = 'POST /admin/logout-all';
 
-export function permissionSuite({ caller, mailbox }: TestEnv): void {
+export function permissionSuite({ service, caller, mailbox }: TestEnv): void {
   describe('every route that wants a token', () => {
     const accounts = new Map<Role, Credentials>();
     const tokens = new Map<Role, string>();
@@ -137,5 +149,26 @@ export function permissionSuite({ caller, mailbox }: TestEnv): void {
         if (route === ENDS_SESSIONS) await signInAll();
       },
     );
+
+    test('gives and takes power only after a recent sign-in, and the rest after an earlier one too', async () => {
+      const { token } = await caller().signedInTenant();
+      const claims = claimsOf(token);
+      const signedInAgo = (seconds: number) => {
+        const auth_time = Math.floor(Date.now() / 1000) - seconds;
+        return forge(token, { ...claims, auth_time }, service().jwtSecret);
+      };
+      const [stale, fresh] = [signedInAgo(STALE_SECONDS), signedInAgo(STALE_SECONDS - 120)];
+      for (const [route, { action, request = {} }] of Object.entries(ROUTES)) {
+        if (route === ENDS_SESSIONS) continue;
+        const answer = await send(route, request, stale);
+        if (NEEDS_FRESH_SIGN_IN.includes(action)) {
+          expectProblem(answer, 403, 'reauthentication_required');
+          expect(answer.json.detail).toContain('sign in again');
+          expectProblem(await send(route, request, fresh), 422, 'invalid_input');
+        } else expect([200, 202, 204, 422], `${route}: ${answer.text}`).toContain(answer.status);
+      }
+      expectProblem(await send('POST /org/invites', { body: { email: newEmail(), role: 'owner' } }, stale), 403);
+      expect((await send('GET /org/invites', {}, stale)).json.items).toEqual([]);
+    });
   });
 }

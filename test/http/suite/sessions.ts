@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import { newEmail } from '../../support/caller.ts';
+import { awaitMail, tokenIn } from '../../support/mailbox.ts';
 import { expectProblem } from '../../support/problem.ts';
 import type { TestEnv } from './test-env.ts';
 
-export function sessionSuite({ caller }: TestEnv): void {
+export function sessionSuite({ caller, mailbox }: TestEnv): void {
   const refresh = (refresh_token: string) => caller().request('POST', '/admin/refresh', { body: { refresh_token } });
 
   describe('an admin’s sessions', () => {
@@ -80,6 +82,65 @@ export function sessionSuite({ caller }: TestEnv): void {
       }
       expectProblem(await refresh(other.refresh_token), 401, 'invalid_token');
       expect((await sessionsOf((await caller().login(tenant)).json.access_token)).items).toHaveLength(1);
+    });
+  });
+
+  describe('another admin’s sessions', () => {
+    const ofAdmin = (method: 'GET' | 'DELETE', token: string, admin_id: string) =>
+      caller().request(method, '/org/sessions', { token, query: { admin_id } });
+
+    /** An admin who came by invitation, signed in twice. */
+    const addMember = async (token: string) => {
+      const member = { email: newEmail(), password: caller().newPassword() };
+      await caller().request('POST', '/org/invites', { token, body: { email: member.email, role: 'admin' } });
+      const invitation = tokenIn(await awaitMail(mailbox(), member.email, /^You are invited/));
+      const body = { token: invitation, password: member.password };
+      const { json } = await caller().request('POST', '/admin/accept-invite', { body });
+      const signedIn = [(await caller().login(member)).json, (await caller().login(member)).json];
+      return { ...member, adminId: json.admin_id as string, signedIn };
+    };
+
+    test('are listed and ended by an owner: every token ends, the password does not, and the log names both', async () => {
+      const owner = await caller().signedInTenant();
+      const member = await addMember(owner.token);
+      const [first, second] = member.signedIn;
+      const own = await caller().request('GET', '/admin/sessions', { token: first.access_token });
+      const seen = await ofAdmin('GET', owner.token, member.adminId);
+      expect(seen.status, seen.text).toBe(200);
+      const notCurrent = own.json.items.map((item: object) => ({ ...item, current: false }));
+      expect(seen.json).toEqual({ items: notCurrent, next_cursor: null });
+      expect(seen.json.items).toHaveLength(2);
+
+      const ended = await ofAdmin('DELETE', owner.token, member.adminId);
+      expect(ended.status, ended.text).toBe(204);
+      for (const { access_token, refresh_token } of [first, second]) {
+        expectProblem(await caller().request('GET', '/admin/me', { token: access_token }), 401, 'invalid_token');
+        expectProblem(await refresh(refresh_token), 401, 'invalid_token');
+      }
+      expect((await ofAdmin('GET', owner.token, member.adminId)).json.items).toEqual([]);
+      expect((await ofAdmin('GET', owner.token, owner.adminId)).json.items).toMatchObject([{ current: true }]);
+      const { json: log } = await caller().request('GET', '/org/audit', { token: owner.token });
+      expect(log.items[0]).toMatchObject({
+        action: 'session.signed_out_everywhere',
+        actor: owner.adminId,
+        target: member.adminId,
+        request_id: ended.headers.get('X-Request-Id'),
+      });
+      expect((await caller().login(member)).status).toBe(200);
+    });
+
+    test('are nothing to one who is no owner, nor to another organization’s', async () => {
+      const [owner, stranger] = await Promise.all([caller().signedInTenant(), caller().signedInTenant()]);
+      const { signedIn, adminId } = await addMember(owner.token);
+      const [{ access_token }] = signedIn;
+      for (const method of ['GET', 'DELETE'] as const) {
+        expectProblem(await ofAdmin(method, access_token, owner.adminId), 403, 'forbidden');
+        expectProblem(await ofAdmin(method, stranger.token, adminId), 404, 'admin_not_found');
+        expectProblem(await ofAdmin(method, owner.token, 'no-id'), 422, 'invalid_input');
+      }
+      for (const token of [owner.token, access_token]) {
+        expect((await caller().request('GET', '/admin/me', { token })).status).toBe(200);
+      }
     });
   });
 }
