@@ -5,7 +5,7 @@ import type { AuditEvent } from '../../src/domain/audit/note.ts';
 import { flushPendingAudit, withPendingAudit } from '../../src/domain/audit/pending.ts';
 import { record } from '../../src/domain/audit/record.ts';
 import type { AuditNote } from '../../src/domain/audit/schema.ts';
-import { sealPending } from '../../src/domain/audit/sealing.ts';
+import { sealChange } from '../../src/domain/audit/sealing.ts';
 import { verifyAudit } from '../../src/domain/audit/verify.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
@@ -230,7 +230,7 @@ test('the note of a change that is made whatever the version is found to be remo
 test('a change that was made is known to be made after another one, recorded or not', async () => {
   const { executor, context, organization, admin, adminNow, check } = await newTenant();
   const notes = [await note(context, organization, { action: 'admin.email_changed', target: admin._id })];
-  const audit = sealPending(context.seals, admin._id, notes);
+  const audit = sealChange(context.seals, admin._id, notes);
   const change: AdminChange = { admin_id: admin._id, version: admin.version, set: {}, audit };
   await changeAdmin(auditInstance(goneAt(executor, 2, 'after')), change).catch(() => undefined);
   const changed = await adminNow();
@@ -239,6 +239,18 @@ test('a change that was made is known to be made after another one, recorded or 
   expect(await changeAdmin(context, change)).toBeUndefined();
   expect(await changeAdmin(context, change)).toBeUndefined();
   expect(await check()).toMatchObject({ valid: true, to: 4 });
+});
+
+test('a change that was refused is never recorded, though somebody puts its notes on the admin', async () => {
+  const { context, organization, admin, admins, id, broken, refused } = await newTenant();
+  const notes = [await note(context, organization, { action: 'admin.email_changed', target: admin._id })];
+  const audit = sealChange(context.seals, admin._id, notes);
+  expect(await changeAdmin(context, { admin_id: admin._id, version: admin.version + 1, set: {}, audit })).toBeDefined();
+  await admins.updateOne({ _id: admin._id }, { $set: { audit_pending: audit } });
+  expect(await broken()).toEqual(ALTERED);
+  await flushPendingAudit(context, admin._id);
+  expect(refused()).toBe(1);
+  expect(await entriesOf(context, id)).toHaveLength(1);
 });
 
 test('a change of an admin that says it was an event that never was is found', async () => {
@@ -384,7 +396,7 @@ describe('what waits on the organization', () => {
       const tenant = await withOperation();
       const { context, organization, admin, operation, set } = tenant;
       const events = [0, 1].map((index) => note(context, organization, { event_id: `${operation.id}:${index}` }));
-      const audit = sealPending(context.seals, admin._id, await Promise.all(events));
+      const audit = sealChange(context.seals, admin._id, await Promise.all(events));
       const change: AdminChange = { admin_id: admin._id, version: admin.version, set: {}, audit };
       await set({ 'operation.kind': 'rename', 'operation.admin': change });
       const changeNow = async () => {

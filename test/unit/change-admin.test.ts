@@ -4,7 +4,7 @@ import type { AdminChange } from '../../src/domain/admin/schema.ts';
 import { verifyEmail } from '../../src/domain/admin/verify-email.ts';
 import { auditNote } from '../../src/domain/audit/note.ts';
 import type { AuditNote } from '../../src/domain/audit/schema.ts';
-import { sealPending } from '../../src/domain/audit/sealing.ts';
+import { sealChange } from '../../src/domain/audit/sealing.ts';
 import type { Context } from '../../src/domain/context.ts';
 import type { Principal } from '../../src/domain/session/schema.ts';
 import { logOutEverywhere } from '../../src/domain/session/sessions.ts';
@@ -39,7 +39,7 @@ const changeFor = async (principal: Principal, password_hash: string): Promise<A
   admin_id: principal.admin._id,
   version: principal.admin.version,
   set: { password_hash },
-  audit: sealPending(context.seals, principal.admin._id, [await noteFor(principal)]),
+  audit: sealChange(context.seals, principal.admin._id, [await noteFor(principal)]),
 });
 
 const reload = ({ organization, admin }: Principal) => principalOf(context, organization._id, admin._id);

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { changeAdmin, updateAdmin } from '../../src/domain/admin/credentials.ts';
 import type { AdminChange } from '../../src/domain/admin/schema.ts';
 import { auditNote } from '../../src/domain/audit/note.ts';
-import { sealPending } from '../../src/domain/audit/sealing.ts';
+import { sealChange } from '../../src/domain/audit/sealing.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { deliveryDecision, insertMail, sendDueMail } from '../../src/domain/outbox/outbox.ts';
 import type { Delivery, MailDocument } from '../../src/domain/outbox/schema.ts';
@@ -67,7 +67,7 @@ async function decide(mail: MailDocument) {
 async function makeChange(changeId: string, set: AdminChange['set']) {
   const principal = await reload();
   const { _id: admin_id, version } = principal.admin;
-  const audit = sealPending(context.seals, admin_id, [await noteOf(principal, changeId)]);
+  const audit = sealChange(context.seals, admin_id, [await noteOf(principal, changeId)]);
   expect(await changeAdmin(context, { admin_id, version, set, audit })).toBeUndefined();
 }
 

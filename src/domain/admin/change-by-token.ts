@@ -1,6 +1,6 @@
 import { auditNote } from '../audit/note.ts';
 import type { AuditAction } from '../audit/schema.ts';
-import { sealPending } from '../audit/sealing.ts';
+import { sealChange } from '../audit/sealing.ts';
 import type { Context } from '../context.ts';
 import { accountOf } from '../one-time-token/one-time-token.ts';
 import { waitForOtherChanges } from '../organization/journal.ts';
@@ -42,7 +42,7 @@ export async function changeByToken(
     );
     const set = { ...change.set(admin), updated_at: context.clock() };
     const notices = await enqueueChangeMails(context, { admin, changeId, password: 'password_hash' in set });
-    const audit = sealPending(context.seals, admin_id, notes);
+    const audit = sealChange(context.seals, admin_id, notes);
     const refusal = await changeAdmin(context, { admin_id, version, set, audit });
     if (refusal === undefined) {
       sendInBackground(context, notices);

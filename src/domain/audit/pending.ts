@@ -8,7 +8,7 @@ import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Recording } from './record.ts';
 import { record } from './record.ts';
 import type { AuditNote, PendingAudit } from './schema.ts';
-import { isGenuinePending, sealPending } from './sealing.ts';
+import { isGenuineChange, isGenuinePending, sealPending } from './sealing.ts';
 
 /** How long the instance that made a change has to record it before the reconciler does, in milliseconds. */
 const OWN_MS = 10_000;
@@ -17,19 +17,19 @@ type Pending = Pick<AdminDocument, '_id' | 'audit_pending'>;
 
 /**
  * Fields for the write that changes, or inserts, an admin: these notes wait on it, with those that wait already.
- * @param added sealed together already, where they waited elsewhere before
+ * @param added sealed as a change of the admin, where they waited elsewhere before
  */
 export function withPendingAudit(
   { seals, clock }: Needs<'seals' | 'clock'>,
   { _id, audit_pending }: Pending,
   added: readonly AuditNote[] | PendingAudit,
 ): Pick<AdminDocument, 'audit_pending' | 'audit_due_at'> {
-  const units = [audit_pending, 'seal' in added ? added : sealPending(seals, _id, added)].filter(
-    (unit) => unit !== null,
-  );
-  const pending = sealPending(seals, _id, units.flatMap(notesOf));
+  const isChange = 'seal' in added;
+  const pending = sealPending(seals, _id, [...notesOf(audit_pending), ...(isChange ? notesOf(added) : added)]);
   // What was tampered with is not sealed anew: verify has to find it.
-  const isGenuine = units.every((unit) => isGenuinePending(seals, _id, unit));
+  const isGenuine =
+    (audit_pending === null || isGenuinePending(seals, _id, audit_pending)) &&
+    (!isChange || isGenuineChange(seals, _id, added));
   return {
     audit_pending: isGenuine ? pending : { ...pending, seal: '' },
     audit_due_at: new Date(clock().getTime() + OWN_MS),

@@ -63,8 +63,20 @@ export const sealPending = (seals: Seals, adminId: string, notes: readonly Audit
   ...sealOf(seals, 'pending', waiting(adminId, notes)),
 });
 
-/** Whether these notes, all of them and no others, were made to wait on this admin. */
+/** Whether these notes, all of them and no others, wait on this admin. */
 export const isGenuinePending = (seals: Seals, adminId: string, pending: PendingAudit): boolean =>
   Array.isArray(pending?.notes) &&
   pending.notes.every((note) => isGenuineNote(seals, note)) &&
   isGenuine(seals, 'pending', { ...pending, ...waiting(adminId, pending.notes) });
+
+/**
+ * Seals the notes of a change that is still to be made of an admin. They do not pass for notes that wait on the admin: a
+ * change that is refused is never recorded.
+ */
+export const sealChange = (seals: Seals, adminId: string, notes: readonly AuditNote[]): PendingAudit =>
+  sealPending(seals, changeOf(adminId), notes);
+
+export const isGenuineChange = (seals: Seals, adminId: string, change: PendingAudit): boolean =>
+  isGenuinePending(seals, changeOf(adminId), change);
+
+const changeOf = (adminId: string) => `change of ${adminId}`;

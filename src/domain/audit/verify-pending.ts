@@ -6,7 +6,7 @@ import type { AdminDocument } from '../admin/schema.ts';
 import type { Master } from '../master.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
 import type { AuditNote, Seals } from './schema.ts';
-import { isGenuineEntry, isGenuineNote, isGenuinePending } from './sealing.ts';
+import { isGenuineChange, isGenuineEntry, isGenuineNote, isGenuinePending } from './sealing.ts';
 
 /** Documents that one query asks for. */
 const BATCH = 500;
@@ -53,7 +53,7 @@ export function pendingOfOrganization(
 ): Waiting | undefined {
   const isOwn = (note: AuditNote) => isGenuineNote(seals, note) && note.organization_id === _id;
   const change = operation?.kind === 'rename' ? operation.admin : null;
-  if (change !== null && !isGenuinePending(seals, change.admin_id, change.audit)) return undefined;
+  if (change !== null && !isGenuineChange(seals, change.admin_id, change.audit)) return undefined;
   // A move is no event: what was changed before it counts.
   if (operation?.kind === 'move') return { events: [], changed_by: operation.replaces };
   if (operation === null || operation.audit === null) return { events: [], changed_by };

@@ -3,7 +3,7 @@ import { checkNewPassword, hashNewPassword } from '../admin/password-policy.ts';
 import type { AdminChange } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
 import { auditNote } from '../audit/note.ts';
-import { sealPending } from '../audit/sealing.ts';
+import { sealChange } from '../audit/sealing.ts';
 import { authorize, forbidden, isFreshSignIn, reauthenticationRequired } from '../authorization.ts';
 import type { Context, Needs } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
@@ -223,6 +223,6 @@ async function toAdminChange(
       return auditNote(context, organization, event);
     }),
   );
-  const audit = sealPending(context.seals, admin._id, notes);
+  const audit = sealChange(context.seals, admin._id, notes);
   return { admin_id: admin._id, version: admin.version, set, audit };
 }
