@@ -109,8 +109,8 @@ function replaced(random: Random, valid: Readonly<Record<string, unknown>>, valu
   return withMember(Object.fromEntries(Object.entries(valid).filter(([name]) => name !== field)), field, value);
 }
 
-/** Text that is in no field's reach: longer than each, and never the text of a token. */
-const longString = (random: Random): string => `"${fill(random.pick(IN_STRINGS), 8000 + random.below(50_000))}"`;
+/** A text of more characters than any field takes, so that none is compared with a password. */
+const longString = (random: Random): string => `"${fill(random.pick(IN_STRINGS), 15_000 + random.below(45_000))}"`;
 
 const MAKERS: Readonly<Record<string, Maker>> = {
   nesting: (random, valid) => {
