@@ -224,6 +224,10 @@ describe('an answer', () => {
       await expect(response.json()).resolves.toBeTypeOf('object');
       expect(headers.get('X-Content-Type-Options')).toBe('nosniff');
       expect(headers.get('Referrer-Policy')).toBe('no-referrer');
+      expect(headers.get('Strict-Transport-Security')).toBe('max-age=63072000; includeSubDomains');
+      expect(headers.get('Content-Security-Policy')).toBe(
+        "default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; sandbox",
+      );
       expect(headers.get('Cross-Origin-Resource-Policy')).toBe('same-origin');
       expect([...headers.keys()].filter((name) => /^(access-control-|set-cookie)/.test(name))).toEqual([]);
       const isPublic = ['/openapi.json', '/.well-known/jwks.json'].includes(path);
