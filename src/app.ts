@@ -21,6 +21,7 @@ import { auditRoutes } from './http/routes/audit.ts';
 import { healthRoutes } from './http/routes/health.ts';
 import { invitesRoutes } from './http/routes/invites.ts';
 import { orgRoutes } from './http/routes/org.ts';
+import { secondFactorRoutes } from './http/routes/second-factor.ts';
 import { sessionsRoutes } from './http/routes/sessions.ts';
 import { wellKnownRoutes } from './http/routes/well-known.ts';
 import type { Services } from './services.ts';
@@ -72,6 +73,7 @@ export function createApp(
   app.route('/org/audit', auditRoutes());
   app.route('/admin', adminRoutes());
   app.route('/admin', accountRoutes());
+  app.route('/admin/second-factor', secondFactorRoutes());
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',

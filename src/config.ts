@@ -174,7 +174,7 @@ const schema = z.object({
   AUDIT_SECRET: optional(
     secretList,
     'JWT_SECRET',
-    'the secret that seals the audit log; to change it: the new one and the old one, separated by a comma',
+    'the secret that seals the audit log and second factors; to change it: the new one and the old one, separated by a comma',
   ),
   AUDIT_RETENTION_DAYS: variable(
     integer(0, 36_500),
@@ -274,6 +274,11 @@ const schema = z.object({
     boolean,
     'false',
     'true: an admin whose email is not verified may change nothing but the own account',
+  ),
+  REQUIRE_SECOND_FACTOR: variable(
+    boolean,
+    'false',
+    'true: an admin without a second factor may change nothing but the own account',
   ),
 });
 

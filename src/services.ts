@@ -10,6 +10,7 @@ import { reconcile } from './domain/reconcile.ts';
 import { createAccessTokens } from './platform/access-token.ts';
 import { createBreachedPasswords } from './platform/breached-passwords.ts';
 import { createCaptcha } from './platform/captcha.ts';
+import { createEncryption } from './platform/encryption.ts';
 import type { Hasher } from './platform/hashing/hasher.ts';
 import { costOf } from './platform/hashing/hasher.ts';
 import type { KeyRings } from './platform/key-rings.ts';
@@ -104,6 +105,7 @@ export function createServices(config: Config, platform: Platform) {
     resume: resumeOperation,
     clock,
     keyedHash: createKeyedHash(platform.jwtSecret),
+    encryption: createEncryption(config.AUDIT_SECRET ?? [platform.jwtSecret]),
     seals: createSeals(config.AUDIT_SECRET ?? [platform.jwtSecret]),
     auditTails: new Map(),
     wait,
@@ -118,6 +120,7 @@ export function createServices(config: Config, platform: Platform) {
       publicUrl: config.PUBLIC_URL,
       refuseCommonPasswords: config.PASSWORD_BLOCKLIST !== 'off',
       requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL,
+      requireSecondFactor: config.REQUIRE_SECOND_FACTOR,
       signUp: config.SIGNUP,
       signUpKeys: config.SIGNUP_KEYS ?? [],
       orgLookup: config.ORG_LOOKUP,

@@ -2,6 +2,7 @@ import type { Needs } from './context.ts';
 import { DomainError } from './errors.ts';
 import type { Action } from './roles.ts';
 import { isPermitted, NEEDS_FRESH_SIGN_IN, UNVERIFIED_MAY } from './roles.ts';
+import { hasSecondFactor } from './second-factor/schema.ts';
 import type { Principal } from './session/schema.ts';
 
 /** The one refusal for another organization: the same whether it exists or not. */
@@ -26,8 +27,8 @@ export const isFreshSignIn = (
 ): boolean => clock().getTime() - claims.auth_time * 1000 <= settings.freshSignInSeconds * 1000;
 
 /**
- * @throws {DomainError} forbidden, unless the tables permit it; email_not_verified and reauthentication_required where
- *   the email has to be verified, and the sign-in recent
+ * @throws {DomainError} forbidden, unless the tables permit it; email_not_verified, second_factor_missing and
+ *   reauthentication_required where the email has to be verified, a second factor in force, and the sign-in recent
  */
 export function authorize(
   context: Needs<'clock' | 'settings'>,
@@ -35,11 +36,18 @@ export function authorize(
   action: Action,
 ): void {
   const { role, email_verified } = principal.admin;
+  const isRestricted = !UNVERIFIED_MAY.includes(action);
   if (!isPermitted(role, action)) throw roleForbids();
-  if (context.settings.requireVerifiedEmail && !email_verified && !UNVERIFIED_MAY.includes(action)) {
+  if (context.settings.requireVerifiedEmail && !email_verified && isRestricted) {
     throw new DomainError(
       'email_not_verified',
       'Verify your email first: POST /admin/verify-email/resend sends a token.',
+    );
+  }
+  if (context.settings.requireSecondFactor && !hasSecondFactor(principal.admin) && isRestricted) {
+    throw new DomainError(
+      'second_factor_missing',
+      'Set up a second factor first: POST /admin/second-factor gives the secret for an authenticator app.',
     );
   }
   if (NEEDS_FRESH_SIGN_IN.includes(action) && !isFreshSignIn(context, principal)) throw reauthenticationRequired();

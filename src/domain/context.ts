@@ -39,6 +39,14 @@ export type BreachedPasswords = {
   includes(password: string): Promise<boolean>;
 };
 
+/** Encryption of what the store keeps, under a key that only this service has. */
+export type Encryption = {
+  /** @param about what the text is bound to: nobody can put it in the place of another */
+  encrypt(text: string, about: string): Promise<string>;
+  /** The text; undefined for what was not encrypted by this service, or about something else. */
+  decrypt(encrypted: string, about: string): Promise<string | undefined>;
+};
+
 /** One line of the log: an event and its particulars. Never a secret, a name that a caller typed, or a document. */
 export type Log = (level: 'info' | 'warn' | 'error', event: string, particulars?: Record<string, unknown>) => void;
 
@@ -71,6 +79,8 @@ export type Settings = {
   readonly refuseCommonPasswords: boolean;
   /** Whether an admin has to verify the email before changing anything but the own account. */
   readonly requireVerifiedEmail: boolean;
+  /** Whether an admin has to have a second factor before doing so. */
+  readonly requireSecondFactor: boolean;
   /** Who may create organizations: anyone, nobody, or the holder of one of the keys. */
   readonly signUp: 'open' | 'closed' | 'key';
   readonly signUpKeys: readonly string[];
@@ -102,6 +112,7 @@ export type Context = {
   readonly clock: () => Date;
   /** A hash that only this service can make: for what must be recognized, and not read. */
   readonly keyedHash: (text: string) => string;
+  readonly encryption: Encryption;
   readonly seals: Seals;
   readonly auditTails: AuditTails;
   /** Resolves after so many milliseconds. */

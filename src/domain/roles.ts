@@ -33,7 +33,10 @@ export const PERMISSIONS: Readonly<Record<Action, readonly Role[]>> = {
   'audit.read': ['owner', 'admin'],
 };
 
-/** What an admin may do with an email that is not verified, where REQUIRE_VERIFIED_EMAIL asks for one that is. */
+/**
+ * What an admin may do whose email is not verified, or who has no second factor, where REQUIRE_VERIFIED_EMAIL or
+ * REQUIRE_SECOND_FACTOR asks for that.
+ */
 export const UNVERIFIED_MAY: readonly Action[] = ['account.read', 'account.update', 'admins.read'];
 
 /** What gives or takes power: it needs a recent sign-in, or a stolen access token could make its thief an owner. */

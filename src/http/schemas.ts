@@ -25,6 +25,11 @@ export const newPassword = z.string().min(8).max(72).meta({
 /** A password to check: a text that can be no password is compared too, and found wrong. */
 export const password = z.string().min(1).max(MAX_TEXT).meta({ format: 'password', example: 'TestPass123' });
 
+export const secondFactorCode = z.string().min(1).max(64).meta({
+  description: 'The code of the authenticator app, or where a second factor is in force, a recovery code.',
+  example: '123456',
+});
+
 export const role = z.enum(ROLES);
 
 export const membership = z.object({

@@ -3,6 +3,7 @@ import { createApp } from '../../src/app.ts';
 import type { AdminDocument } from '../../src/domain/admin/schema.ts';
 import type { AuditAction } from '../../src/domain/audit/schema.ts';
 import type { Master } from '../../src/domain/master.ts';
+import { hasSecondFactor } from '../../src/domain/second-factor/schema.ts';
 import { parseRefreshToken } from '../../src/domain/session/refresh-token.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
@@ -365,11 +366,13 @@ const SHOWN_BY: Readonly<Record<string, readonly AuditAction[]>> = {
   email_verified: ['admin.email_verified', 'admin.password_reset', 'admin.email_changed', 'organization.deleted'],
   password_hash: ['admin.password_changed', 'admin.password_reset', 'organization.deleted'],
   role: ['admin.role_changed', 'organization.deleted'],
+  has_second_factor: ['admin.second_factor_enabled', 'admin.second_factor_disabled', 'organization.deleted'],
   removed_admin: ['admin.removed', 'organization.deleted'],
   new_admin: ['admin.joined'],
   ended_session: [
     ...(['session.ended', 'session.signed_out', 'session.signed_out_everywhere', 'session.refresh_reused'] as const),
     ...(['admin.password_changed', 'admin.email_changed', 'admin.password_reset', 'admin.role_changed'] as const),
+    ...(['admin.second_factor_enabled', 'admin.second_factor_disabled'] as const),
     ...(['admin.removed', 'organization.deleted'] as const),
   ],
   new_session: ['session.signed_in'],
@@ -391,7 +394,11 @@ function changes(before: Snapshot, after: Snapshot): Change[] {
   for (const was of before.admins) {
     const is = after.admins.find(({ _id }) => _id === was._id);
     if (is === undefined) note(was.organization_id, 'removed_admin');
-    else differ(was, is, ['email', 'email_verified', 'password_hash', 'role'], was.organization_id);
+    else {
+      const { organization_id } = was;
+      differ(was, is, ['email', 'email_verified', 'password_hash', 'role'], organization_id);
+      if (hasSecondFactor(was) !== hasSecondFactor(is)) note(organization_id, 'has_second_factor');
+    }
   }
   for (const was of before.sessions) {
     if (!after.sessions.some(({ _id }) => _id === was._id)) note(was.organization_id, 'ended_session');

@@ -23,6 +23,7 @@ import { nameSuite } from './suite/names.ts';
 import { organizationSuite } from './suite/organizations.ts';
 import { passwordSuite } from './suite/passwords.ts';
 import { permissionSuite } from './suite/permissions.ts';
+import { secondFactorSuite } from './suite/second-factor.ts';
 import { sessionSuite } from './suite/sessions.ts';
 import { signInSuite } from './suite/sign-in.ts';
 import { surfaceSuite } from './suite/surface.ts';
@@ -70,6 +71,7 @@ export function httpSuite(runtime: Runtime, storeName: string, store: StoreChoic
     bearerTokenSuite(testEnv);
     permissionSuite(testEnv);
     passwordSuite(testEnv);
+    secondFactorSuite(testEnv);
     bodySuite(testEnv);
     hostileRequestSuite(testEnv);
     auditSuite(testEnv);

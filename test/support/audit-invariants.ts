@@ -13,6 +13,8 @@ const OF_ADMINS: readonly AuditAction[] = [
   'admin.email_change_undone',
   'admin.password_changed',
   'admin.password_reset',
+  'admin.second_factor_enabled',
+  'admin.second_factor_disabled',
   'admin.role_changed',
   'session.signed_out_everywhere',
 ];

@@ -59,7 +59,7 @@ export type Caller = {
   /** A password that no other text contains by chance. */
   newPassword(): string;
   create(name: string, credentials?: Partial<Credentials>): Promise<Answer>;
-  login(credentials: Credentials, organizationName?: string): Promise<Answer>;
+  login(credentials: Credentials & { readonly code?: string }, organizationName?: string): Promise<Answer>;
   get(name: string, headers?: Readonly<Record<string, string>>): Promise<Answer>;
   update(token: string, body: Readonly<Record<string, unknown>>): Promise<Answer>;
   remove(token: string, name: string): Promise<Answer>;
@@ -67,7 +67,7 @@ export type Caller = {
   tenant(name?: string): Promise<Tenant>;
   signedInTenant(name?: string): Promise<SignedInTenant>;
   /** Asserts that the credentials sign in, and gives the access token. */
-  tokenFor(credentials: Credentials, organizationName?: string): Promise<string>;
+  tokenFor(credentials: Credentials & { readonly code?: string }, organizationName?: string): Promise<string>;
 };
 
 /** A name that no other test uses. */
@@ -115,9 +115,13 @@ export function createCaller(url: string, check: AnswerCheck = () => {}): Caller
     },
     create: (name, { email = newEmail(), password = caller.newPassword() } = {}) =>
       caller.request('POST', '/org/create', { body: { organization_name: name, email, password } }),
-    login: ({ email, password }, organizationName) =>
+    login: ({ email, password, code }, organizationName) =>
       caller.request('POST', '/admin/login', {
-        body: { email, password, ...(organizationName !== undefined && { organization_name: organizationName }) },
+        body: {
+          ...{ email, password },
+          ...(organizationName !== undefined && { organization_name: organizationName }),
+          ...(code !== undefined && { code }),
+        },
       }),
     get: (name, headers = {}) => caller.request('GET', '/org/get', { query: { organization_name: name }, headers }),
     update: (token, body) => caller.request('PUT', '/org/update', { token, body }),

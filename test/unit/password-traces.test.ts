@@ -25,7 +25,7 @@ function predictable(context: Context): Context {
     if (array instanceof Uint8Array) array.fill(7);
     return array;
   });
-  return { ...context, newId: () => `id-${String(++made).padStart(8, '0')}` };
+  return { ...context, newId: () => `00000000-0000-7000-8000-${String(++made).padStart(12, '0')}` };
 }
 
 const START = virtualTime().clock();

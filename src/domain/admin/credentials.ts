@@ -59,7 +59,7 @@ export async function updateAdmin(
   admin: AdminDocument,
   update: {
     readonly isNeeded: (admin: AdminDocument) => boolean;
-    readonly set: { readonly email_verified?: boolean };
+    readonly set: { readonly [field: string]: boolean };
     readonly raiseEpoch: boolean;
     readonly audit: AuditNote;
   },

@@ -1,6 +1,7 @@
 import type { Index } from '../../store/port.ts';
 import type { PendingAudit } from '../audit/schema.ts';
 import type { Role } from '../roles.ts';
+import type { SecondFactor, WaitingSecondFactor } from '../second-factor/schema.ts';
 
 /** Addresses that an admin signed in from, as keyed hashes, with the time until which each is known. */
 export type KnownAddresses = { readonly [address: string]: Date };
@@ -16,13 +17,17 @@ export type AdminDocument = {
   readonly email_verified: boolean;
   readonly password_hash: string;
   readonly role: Role;
-  /** Raised by every write but those of `known_addresses` and of a stronger hash of the same password. */
+  /** Raised by every write but those of `known_addresses`, of a stronger hash of the same password, of a second factor
+   * that waits, and of the last time step whose code was used. */
   readonly version: number;
   /** Raised by what must end the tokens issued so far: another email, password or role, and logging out everywhere. */
   readonly epoch: number;
   /** The change or operation that last changed this admin: it is made once, and the audit log must know of it. */
   readonly changed_by: string;
   readonly known_addresses?: KnownAddresses;
+  /** Absent or null: the password is enough to sign in. */
+  readonly second_factor?: SecondFactor | null;
+  readonly second_factor_waiting?: WaitingSecondFactor | null;
   /** The last undone change of email, with all that followed: the versions whose mails can undo nothing any more. */
   readonly undone?: { readonly from: number; readonly to: number };
   /** What was changed and is not in the audit log yet; null when all is. */
@@ -44,7 +49,9 @@ export const ADMIN_INDEXES: readonly Index[] = [
 export type AdminChange = {
   readonly admin_id: string;
   readonly version: number;
-  readonly set: { readonly [field: string]: string | boolean | Date | NonNullable<AdminDocument['undone']> };
+  readonly set: {
+    readonly [field: string]: string | boolean | Date | NonNullable<AdminDocument['undone']> | SecondFactor | null;
+  };
   /** What is recorded of it, sealed together: the first one's `event_id` is the change's own id. */
   readonly audit: PendingAudit;
 };

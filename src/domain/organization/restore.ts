@@ -6,6 +6,7 @@ import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { limitByAddress } from '../rate-limit/by-address.ts';
 import { limitByAccount } from '../rate-limit/sign-in-limits.ts';
+import { requireSecondFactor } from '../second-factor/verify.ts';
 import { beginOperation, ended, endOperation } from './journal.ts';
 import { organizationKey } from './name.ts';
 import type { OrganizationDocument, OrganizationMetadata } from './schema.ts';
@@ -15,13 +16,15 @@ export type RestoreOrganizationInput = {
   readonly organization_name: string;
   readonly email: string;
   readonly password: string;
+  /** Of the second factor, for an owner who has one. */
+  readonly code?: string | undefined;
 };
 
 /**
  * Brings a deleted organization back, with documents, indexes, admins and name, while it is kept. The work is the
  * same for one that is not there.
- * @throws {DomainError} invalid_credentials, the same for whatever did not fit; operation_in_progress, conflict,
- *   too_many_requests, busy
+ * @throws {DomainError} invalid_credentials, the same for whatever did not fit; second_factor_required as a sign-in;
+ *   operation_in_progress, conflict, too_many_requests, busy
  */
 export async function restoreOrganization(
   context: Context,
@@ -44,6 +47,7 @@ export async function restoreOrganization(
     await countSignInFailure(context, { wanted, accounts, action: 'session.sign_in_failed' });
     throw new DomainError('invalid_credentials', 'No deleted organization fits this name, email and password.');
   }
+  await requireSecondFactor(context, { admin, organization: deleted }, input.code);
   await succeeded([admin]);
   const id = context.newId();
   const event = { event_id: id, action: 'organization.restored', actor: admin._id, target: deleted._id } as const;

@@ -11,6 +11,7 @@ import { enqueueChangeMails, enqueueNewEmail } from '../outbox/account-mails.ts'
 import { cancelMails, sendInBackground } from '../outbox/outbox.ts';
 import { limitByAddress } from '../rate-limit/by-address.ts';
 import { limitRenames } from '../rate-limit/changes.ts';
+import { hasSecondFactor } from '../second-factor/schema.ts';
 import { continueSession } from '../session/continue-session.ts';
 import type { Principal } from '../session/schema.ts';
 import type { AccessToken } from '../session/tokens.ts';
@@ -178,19 +179,22 @@ async function limitUpdate(
 }
 
 /**
- * When the principal last gave the password: now, with a correct `current_password`.
+ * When the principal last signed in: now, with a correct `current_password`, unless the admin has a second factor. Then
+ * the password alone does not stand for a sign-in.
  * @throws {DomainError} reauthentication_required when that is too long ago for what is asked
  */
 async function requireFreshSignIn(
   context: Context,
   { principal, email, password, current_password }: Credentials & { readonly principal: Principal },
 ): Promise<Date> {
-  if (current_password !== undefined) {
-    if (await isCurrentPassword(context, { ...principal, password: current_password })) return context.clock();
-    throw reauthenticationRequired();
-  }
   const isNeeded = email !== undefined || password !== undefined;
-  if (isNeeded && !isFreshSignIn(context, principal)) throw reauthenticationRequired();
+  const isEnough = current_password !== undefined && !hasSecondFactor(principal.admin);
+  if (isNeeded && !isEnough && !isFreshSignIn(context, principal)) throw reauthenticationRequired();
+  if (current_password !== undefined) {
+    const fits = await isCurrentPassword(context, { ...principal, password: current_password });
+    if (!fits) throw reauthenticationRequired();
+    if (isEnough) return context.clock();
+  }
   return new Date(principal.claims.auth_time * 1000);
 }
 

@@ -36,6 +36,29 @@ export async function enqueueChangeMails(
   return (await Promise.all(mails)).flat();
 }
 
+/** Enqueues the mail that tells an admin of a second factor, before the change is written: as of other changes. */
+export const enqueueSecondFactorMail = (
+  context: EnqueueContext,
+  {
+    admin,
+    changeId: id,
+    kind,
+  }: {
+    readonly admin: AdminDocument;
+    readonly changeId: string;
+    readonly kind: 'second_factor_enabled' | 'second_factor_disabled';
+  },
+): Promise<MailDocument[]> =>
+  enqueueMail(context, {
+    kind,
+    organization_id: admin.organization_id,
+    admin_id: admin._id,
+    change: { id, version: admin.version },
+    to: admin.email,
+    to_key: admin.email_key,
+    isVerified: admin.email_verified,
+  });
+
 /**
  * Enqueues the mails about an address that an admin gets when it is verified: the notice to the present address, and
  * the token. The tokens of addresses that were asked for before end.

@@ -27,6 +27,14 @@ const MAX_ACCOUNTS = 8;
 /** The mails with a good token that an account has at most: this bounds what a stranger can send to its mailbox. */
 const MAX_OPEN = 3;
 
+/** What tells an owner of a change that a thief may have made. */
+const NOTICES: readonly MailKind[] = [
+  'email_changed',
+  'password_changed',
+  'second_factor_enabled',
+  'second_factor_disabled',
+];
+
 export type EnqueueContext = BudgetContext & Needs<'newId' | 'wait'>;
 
 /** What sending needs of the context. */
@@ -84,7 +92,7 @@ async function countForRecipient(
     if (error instanceof DomainError) return { granted: false, seconds: 1 } as const;
     throw error;
   });
-  if (consumed.granted || (isVerified && (kind === 'email_changed' || kind === 'password_changed'))) return undefined;
+  if (consumed.granted || (isVerified && NOTICES.includes(kind))) return undefined;
   context.log('warn', 'mail.over_budget', { request_id: context.request.id, kind });
   return consumed.seconds;
 }

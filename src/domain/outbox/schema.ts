@@ -11,6 +11,8 @@ export type MailKind =
   /** Tells the old address that the account has another one, or is to have one. Brings a token that undoes it. */
   | 'email_changed'
   | 'password_changed'
+  | 'second_factor_enabled'
+  | 'second_factor_disabled'
   /** No mail: a request for a new password. The accounts of the address are looked for after the answer. */
   | 'password_forgotten';
 
@@ -69,6 +71,8 @@ export const LIFETIME_MS: Readonly<Record<MailKind, number>> = {
   invitation: 7 * 24 * 60 * MINUTE,
   email_changed: 7 * 24 * 60 * MINUTE,
   password_changed: 24 * 60 * MINUTE,
+  second_factor_enabled: 24 * 60 * MINUTE,
+  second_factor_disabled: 24 * 60 * MINUTE,
   password_forgotten: 60 * MINUTE,
 };
 

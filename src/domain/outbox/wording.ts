@@ -63,6 +63,20 @@ const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording
       'If it was not you, ask for a new password at once, and tell another owner of the organization.',
     ],
   },
+  second_factor_enabled: {
+    subject: 'Your account has a second factor',
+    paragraphs: (organization) => [
+      `Your account as an admin of the organization ${organization} asks for the code of an authenticator app at each sign-in now. Every other sign-in from before has ended.`,
+      'Keep the recovery codes in a safe place. If it was not you, tell an owner of the organization at once.',
+    ],
+  },
+  second_factor_disabled: {
+    subject: 'Your account has no second factor any more',
+    paragraphs: (organization) => [
+      `Your account as an admin of the organization ${organization} no longer asks for the code of an authenticator app. Every other sign-in from before has ended.`,
+      'If it was not you, ask for a new password at once, and tell another owner of the organization.',
+    ],
+  },
 };
 
 /**

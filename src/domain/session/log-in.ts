@@ -10,6 +10,8 @@ import { limitByAddress } from '../rate-limit/by-address.ts';
 import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { createDeviceCookie } from '../rate-limit/device-cookie.ts';
 import { limitByAccount } from '../rate-limit/sign-in-limits.ts';
+import { hasSecondFactor } from '../second-factor/schema.ts';
+import { requireSecondFactor } from '../second-factor/verify.ts';
 import { openSession } from './open-session.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -20,6 +22,8 @@ export type LogInInput = {
   email: string;
   password: string;
   organization_name?: string | undefined;
+  /** Of the second factor, for an admin who has one. */
+  code?: string | undefined;
   /** The cookies that the device has from earlier sign-ins. */
   device_cookies?: readonly string[];
 };
@@ -34,9 +38,11 @@ export type LogInResult = Tokens & {
 
 /**
  * Signs an admin in. Store calls, budgets and hashing are the same for an account that does not exist, and whatever
- * accounts others have created for the email. Only several verified accounts cost more: a hash for each.
+ * accounts others have created for the email. Only several verified accounts cost more: a hash for each. Nobody is told
+ * of a second factor, and nothing is refunded, without the correct password; with it alone, nothing is refunded either.
  * @throws {DomainError} invalid_credentials, the same for every reason; organization_required when the password is
- *   correct for several verified accounts; too_many_requests, busy
+ *   correct for several verified accounts; second_factor_required when it is correct, and not enough;
+ *   too_many_requests, busy
  */
 export const logIn = (context: Context, input: LogInInput): Promise<LogInResult> =>
   context.passwords.admit(() => logInAdmitted(context, input));
@@ -65,8 +71,11 @@ async function logInAdmitted(context: Context, input: LogInInput): Promise<LogIn
     await countFailure(context, input, accounts, 'session.sign_in_failed');
     throw invalidCredentials();
   }
+  if (others.length === 0) await requireSecondFactor(context, account, input.code);
+  // Of several accounts, those whose password is enough.
+  const complete = matching.map(({ admin }) => admin).filter((admin) => others.length === 0 || !hasSecondFactor(admin));
   const settled = [
-    limits.succeeded(matching.map(({ admin }) => admin)),
+    complete.length > 0 && limits.succeeded(complete),
     ...matching.map(({ admin }) => rehash(context, { admin, password })),
   ];
   if (others.length > 0) {

@@ -1,10 +1,21 @@
 import * as z from 'zod';
+import { hasSecondFactor } from '../../domain/second-factor/schema.ts';
 import { logIn } from '../../domain/session/log-in.ts';
 import { refreshSession } from '../../domain/session/refresh.ts';
 import { endSession, listSessions, logOut, logOutEverywhere } from '../../domain/session/sessions.ts';
 import { deviceCookieHeaders, deviceCookies, setDeviceCookie } from '../device-cookie.ts';
 import { routeGroup } from '../route.ts';
-import { email, membership, organizationName, page, pageQuery, password, session, tokens } from '../schemas.ts';
+import {
+  email,
+  membership,
+  organizationName,
+  page,
+  pageQuery,
+  password,
+  secondFactorCode,
+  session,
+  tokens,
+} from '../schemas.ts';
 
 const refreshToken = z.strictObject({ refresh_token: z.string().min(1).max(256) });
 
@@ -13,7 +24,14 @@ export function adminRoutes() {
   const { app, route } = routeGroup('Admins');
   route('POST /login', {
     summary: 'Sign in',
-    body: z.strictObject({ email, password, organization_name: organizationName.optional() }),
+    description:
+      'An admin with a second factor sends `code` too. Without it, a correct password is answered 401 second_factor_required.',
+    body: z.strictObject({
+      email,
+      password,
+      organization_name: organizationName.optional(),
+      code: secondFactorCode.optional(),
+    }),
     answer: {
       description: 'Signed in.',
       schema: tokens.extend({ admin_id: z.string(), admin_email: z.string(), organization: z.string() }),
@@ -66,11 +84,15 @@ export function adminRoutes() {
   route('GET /me', {
     summary: 'Whose the token is',
     action: 'account.read',
-    answer: { description: 'The admin.', schema: membership.extend({ email_verified: z.boolean() }) },
+    answer: {
+      description: 'The admin.',
+      schema: membership.extend({ email_verified: z.boolean(), second_factor: z.boolean() }),
+    },
     verb: async (_, { principal: { admin, organization } }) => ({
       admin_id: admin._id,
       admin_email: admin.email,
       email_verified: admin.email_verified,
+      second_factor: hasSecondFactor(admin),
       role: admin.role,
       organization_id: organization._id,
       organization: organization.name,

@@ -12,7 +12,16 @@ import { requireSignUp } from '../../domain/organization/sign-up.ts';
 import { updateOrganization } from '../../domain/organization/update.ts';
 import { matchesETag } from '../etag.ts';
 import { routeGroup } from '../route.ts';
-import { accessToken, email, metadata, newPassword, organizationName, password, timestamp } from '../schemas.ts';
+import {
+  accessToken,
+  email,
+  metadata,
+  newPassword,
+  organizationName,
+  password,
+  secondFactorCode,
+  timestamp,
+} from '../schemas.ts';
 
 const dryRun = z
   .enum(['true', 'false'])
@@ -161,7 +170,7 @@ export function orgRoutes({ orgLookup }: Pick<Settings, 'orgLookup'>) {
   });
   route('POST /restore', {
     summary: 'Bring a deleted organization back, while it is kept (DELETE_RETENTION_DAYS)',
-    body: z.strictObject({ organization_name: organizationName, email, password }),
+    body: z.strictObject({ organization_name: organizationName, email, password, code: secondFactorCode.optional() }),
     answer: { description: 'Restored.', schema: metadata },
     refusals: [401, 409, 429],
     verb: restoreOrganization,

@@ -3,6 +3,7 @@ import type { AuditAction } from '../../../src/domain/audit/schema.ts';
 import type { Answer, Credentials, SignedInTenant } from '../../support/caller.ts';
 import { newEmail, newName } from '../../support/caller.ts';
 import { awaitMail, tokenIn } from '../../support/mailbox.ts';
+import { setUpSecondFactor } from '../../support/second-factor.ts';
 import type { TestEnv } from './test-env.ts';
 
 type Change = {
@@ -11,13 +12,14 @@ type Change = {
   /** Makes the change as an admin of a new tenant. */
   readonly make: (tenant: SignedInTenant & { readonly refreshToken: string }) => Promise<Answer>;
   /** The credentials that sign in after the change; left out: those of before. */
-  readonly credentials?: () => Credentials;
+  readonly credentials?: () => Credentials & { readonly code?: string };
 };
 
 /** Routes that change something and leave no entry, each with the reason. */
 const NOT_AUDITED: Readonly<Record<string, string>> = {
   'POST /admin/refresh': 'It continues a session and changes nothing else; a spent token is another matter.',
   'POST /admin/password/forgot': 'It sends a mail, if anything: nothing changes before the token is used.',
+  'POST /admin/second-factor': 'It makes a secret that waits: nothing changes before a code of it is sent.',
   'POST /admin/verify-email/resend': 'It sends a mail, and changes nothing.',
   'DELETE /org/delete': 'Nobody can sign in afterwards: test/e2e/retention.test.ts looks at the log.',
   'POST /org/restore': 'It needs a retention time: test/e2e/retention.test.ts looks at the log.',
@@ -46,6 +48,7 @@ export function auditedRoutesSuite({ caller, mailbox }: TestEnv): void {
       return next.password;
     };
     let email = '';
+    let factored = { email: '', password: '', code: '' };
     const samePerson = () => ({ email, password: next.password });
     return {
       'POST /org/create': {
@@ -75,6 +78,23 @@ export function auditedRoutesSuite({ caller, mailbox }: TestEnv): void {
           const { json } = await caller().request('GET', '/admin/sessions', { token });
           const query = { session_id: json.items[0].session_id };
           return caller().request('DELETE', '/admin/sessions', { token, query });
+        },
+      },
+      'POST /admin/second-factor/confirm': {
+        actions: ['admin.second_factor_enabled'],
+        make: async (tenant) => {
+          const set = await setUpSecondFactor(caller(), tenant);
+          factored = { email: tenant.email, password: tenant.password, code: set.json.recovery_codes[0] };
+          return set;
+        },
+        credentials: () => factored,
+      },
+      'DELETE /admin/second-factor': {
+        actions: ['admin.recovery_code_used', 'admin.second_factor_disabled'],
+        make: async (tenant) => {
+          const { json } = await setUpSecondFactor(caller(), tenant);
+          const body = { current_password: tenant.password, code: json.recovery_codes[0] };
+          return caller().request('DELETE', '/admin/second-factor', { token: json.access_token, body });
         },
       },
       'POST /admin/password/change': {

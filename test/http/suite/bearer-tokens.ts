@@ -28,6 +28,7 @@ const PUBLIC = [
 
 /** The protected routes. A route of /openapi.json that is in neither list fails. */
 const PROTECTED = [
+  'DELETE /admin/second-factor',
   'DELETE /admin/sessions',
   'DELETE /org/admins',
   'DELETE /org/delete',
@@ -42,6 +43,8 @@ const PROTECTED = [
   'GET /org/sessions',
   'POST /admin/logout-all',
   'POST /admin/password/change',
+  'POST /admin/second-factor',
+  'POST /admin/second-factor/confirm',
   'POST /admin/verify-email/resend',
   'POST /org/invites',
   'PUT /org/admins',
@@ -74,7 +77,10 @@ const FIELDS: Readonly<Record<string, { readonly in: 'query' | 'body'; readonly 
   'DELETE /org/invites': { in: 'query', names: ['invitation_id'] },
   'DELETE /org/sessions': { in: 'query', names: ['admin_id'] },
   'GET /org/sessions': { in: 'query', names: ['admin_id'] },
+  'DELETE /admin/second-factor': { in: 'body', names: ['current_password', 'code'] },
   'POST /admin/password/change': { in: 'body', names: ['current_password', 'new_password'] },
+  'POST /admin/second-factor': { in: 'body', names: ['current_password'] },
+  'POST /admin/second-factor/confirm': { in: 'body', names: ['code'] },
   'POST /org/invites': { in: 'body', names: ['email', 'role'] },
   'PUT /org/admins': { in: 'body', names: ['admin_id', 'role'] },
   'PUT /org/update': { in: 'body', names: ['organization_name', 'new_organization_name'] },
@@ -98,6 +104,7 @@ export function bearerTokenSuite({ service, caller }: TestEnv): void {
         role: 'viewer',
         current_password: target.password,
         new_password: caller().newPassword(),
+        code: '123456',
       };
     });
 

@@ -61,6 +61,9 @@ const ROUTES: Readonly<Record<string, Row>> = {
   'GET /admin/sessions': { action: 'account.read' },
   'DELETE /admin/sessions': { action: 'account.update' },
   'POST /admin/password/change': { action: 'account.update' },
+  'POST /admin/second-factor': { action: 'account.update' },
+  'POST /admin/second-factor/confirm': { action: 'account.update' },
+  'DELETE /admin/second-factor': { action: 'account.update', request: { body: {} } },
   'POST /admin/verify-email/resend': { action: 'account.update' },
   'POST /admin/logout-all': { action: 'account.update' },
 };
