@@ -174,7 +174,7 @@ const schema = z.object({
   AUDIT_SECRET: optional(
     secretList,
     'JWT_SECRET',
-    'the secret that seals the audit log and second factors; to change it: the new one and the old one, separated by a comma',
+    'what seals the audit log and second factors; to change it: the new secret and the old one, comma-separated',
   ),
   AUDIT_RETENTION_DAYS: variable(
     integer(0, 36_500),

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { changeRole, removeAdmin } from '../../src/domain/admin/membership.ts';
+import type { AdminDocument } from '../../src/domain/admin/schema.ts';
 import { emailKey } from '../../src/domain/admin/schema.ts';
 import type { ListAuditInput } from '../../src/domain/audit/list.ts';
 import { listAudit } from '../../src/domain/audit/list.ts';
@@ -12,6 +13,8 @@ import { deleteOrganization } from '../../src/domain/organization/delete.ts';
 import { restoreOrganization } from '../../src/domain/organization/restore.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
 import { reconcile } from '../../src/domain/reconcile.ts';
+import { beginSecondFactor, confirmSecondFactor, removeSecondFactor } from '../../src/domain/second-factor/change.ts';
+import { hasSecondFactor } from '../../src/domain/second-factor/schema.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
 import { refreshSession } from '../../src/domain/session/refresh.ts';
 import type { Principal } from '../../src/domain/session/schema.ts';
@@ -21,6 +24,7 @@ import type { Executor, Update } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import { wrapped } from '../support/audit-world.ts';
 import { createInstance, goneAt, ownerOf, principalOf, shuffled } from '../support/instance.ts';
+import { codeOf, hasDistinctCodes } from '../support/second-factor.ts';
 
 const PASSWORD = 'TestPass123';
 const ADDRESS = '198.51.100.7';
@@ -103,6 +107,10 @@ const organizationOf = ({ master }: Context, { owner }: Pick<Tenant, 'owner'>) =
   master.organizations.findOne({ _id: owner.organization._id });
 const adminOf = ({ master }: Context, { admin }: Principal) => master.admins.findOne({ _id: admin._id });
 
+/** Of the second factor, and the admin as it waits or is in force. */
+let code = '';
+let current: AdminDocument | undefined;
+
 const scenarios: readonly Scenario[] = [
   {
     name: 'a rename with another email and password',
@@ -175,6 +183,37 @@ const scenarios: readonly Scenario[] = [
     act: (context, { owner }) => logOutEverywhere(context, { principal: owner }),
     isDone: async (context, { owner }) => (await adminOf(context, owner))?.epoch === owner.admin.epoch + 1,
     actions: ['session.signed_out_everywhere'],
+  },
+  {
+    name: 'a second factor put in force',
+    before: async ({ context, owner }) => {
+      const begun = await beginSecondFactor(context, { principal: owner, current_password: PASSWORD });
+      code = codeOf(begun.secret);
+      current = await adminOf(context, owner);
+    },
+    act: (context, { owner }) =>
+      confirmSecondFactor(context, { principal: { ...owner, admin: current ?? owner.admin }, code }),
+    isDone: async (context, { owner }) => hasSecondFactor((await adminOf(context, owner)) ?? {}),
+    actions: ['admin.second_factor_enabled'],
+  },
+  {
+    name: 'a second factor turned off',
+    before: async ({ context, owner }) => {
+      const begin = () => beginSecondFactor(context, { principal: owner, current_password: PASSWORD });
+      let begun = await begin();
+      while (!hasDistinctCodes(begun.secret)) begun = await begin();
+      const admin = await adminOf(context, owner);
+      const principal = { ...owner, admin: admin ?? owner.admin };
+      await confirmSecondFactor(context, { principal, code: codeOf(begun.secret) });
+      code = codeOf(begun.secret, { steps: 1 });
+      current = await adminOf(context, owner);
+    },
+    act: (context, { owner }) => {
+      const principal = { ...owner, admin: current ?? owner.admin };
+      return removeSecondFactor(context, { principal, current_password: PASSWORD, code });
+    },
+    isDone: async (context, { owner }) => !hasSecondFactor((await adminOf(context, owner)) ?? {}),
+    actions: ['admin.second_factor_disabled'],
   },
   {
     name: 'an owner’s end to another admin’s sessions',

@@ -17,8 +17,10 @@ export type AdminDocument = {
   readonly email_verified: boolean;
   readonly password_hash: string;
   readonly role: Role;
-  /** Raised by every write but those of `known_addresses`, of a stronger hash of the same password, of a second factor
-   * that waits, and of the last time step whose code was used. */
+  /**
+   * Raised by every write but those of `known_addresses`, of a stronger hash of the same password, of a second factor
+   * that waits, and of the last time step whose code was used.
+   */
   readonly version: number;
   /** Raised by what must end the tokens issued so far: another email, password or role, and logging out everywhere. */
   readonly epoch: number;
