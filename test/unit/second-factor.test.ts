@@ -1,12 +1,14 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createApp } from '../../src/app.ts';
-import { changePassword } from '../../src/domain/admin/password.ts';
+import { changePassword, resetPassword } from '../../src/domain/admin/password.ts';
 import { flushPendingAudit } from '../../src/domain/audit/pending.ts';
 import type { Context } from '../../src/domain/context.ts';
 import type { DomainError } from '../../src/domain/errors.ts';
+import { tokenText } from '../../src/domain/one-time-token/one-time-token.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
 import { deleteOrganization } from '../../src/domain/organization/delete.ts';
 import { restoreOrganization } from '../../src/domain/organization/restore.ts';
+import { insertMail, tokenMail } from '../../src/domain/outbox/outbox.ts';
 import type { Message } from '../../src/domain/outbox/schema.ts';
 import { beginSecondFactor, confirmSecondFactor, removeSecondFactor } from '../../src/domain/second-factor/change.ts';
 import { totpStep } from '../../src/domain/second-factor/totp.ts';
@@ -178,7 +180,7 @@ describe('a recovery code', () => {
     const account = await newAccountWithFactor();
     expect(account.recovery_codes.length).toBe(10);
     for (const [index, code] of account.recovery_codes.entries()) {
-      expect(code).toMatch(/^[0-9a-f]{5}(-[0-9a-f]{5}){3}$/);
+      expect(code).toMatch(/^[0-9a-f]{7}(-[0-9a-f]{7}){3}$/);
       const typed = [code, code.toUpperCase(), ` ${code.replaceAll('-', ' ')}`][index % 3];
       expect(await codeOfError(signIn(account, typed))).toBe('done');
       expect(await codeOfError(signIn(account, code))).toBe('invalid_credentials');
@@ -381,6 +383,16 @@ describe('other ways in by a password', () => {
     expect(await restore(account.recovery_codes[0])).toBe('done');
     expect(count(await actionsOf(account), 'admin.recovery_code_used')).toBe(1);
     expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+  });
+
+  test('a reset of the password leaves the second factor in force', async () => {
+    const account = await newAccountWithFactor();
+    const mail = await insertMail(context, tokenMail('password_reset', await adminOf(account)));
+    const token = mail.token === null ? '' : (await tokenText(context, mail, mail.token)).text;
+    const password = 'another horse battery';
+    await resetPassword(context, { token, password });
+    expect(await codeOfError(signIn({ ...account, password }))).toBe('second_factor_required');
+    expect(await codeOfError(signIn({ ...account, password }, codeAt(account.secret)))).toBe('done');
   });
 
   test('the present password does not stand for a recent sign-in', async () => {

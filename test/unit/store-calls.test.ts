@@ -7,12 +7,14 @@ import { updateOrganization } from '../../src/domain/organization/update.ts';
 import { limitByAddress } from '../../src/domain/rate-limit/by-address.ts';
 import { limitChanges } from '../../src/domain/rate-limit/changes.ts';
 import { reconcile } from '../../src/domain/reconcile.ts';
+import { beginSecondFactor, confirmSecondFactor } from '../../src/domain/second-factor/change.ts';
 import { authenticate } from '../../src/domain/session/authenticate.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
 import { refreshSession } from '../../src/domain/session/refresh.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
-import { createInstance } from '../support/instance.ts';
+import { createInstance, principalOf } from '../support/instance.ts';
+import { codeOf } from '../support/second-factor.ts';
 import type { CountingExecutor } from '../support/store-calls.ts';
 import { countingExecutor } from '../support/store-calls.ts';
 
@@ -97,6 +99,23 @@ const BUDGETS: readonly Budget[] = [
         code: 'invalid_credentials',
       });
       return () => logIn(context, { email, password, organization_name });
+    },
+  },
+  {
+    // Three more: the guess of a code, its use, and the end of the guesses.
+    verb: 'a sign-in with a second factor',
+    calls: 11,
+    rounds: 8,
+    prepare: async () => {
+      const { email, password, organization_id, admin_id } = await newAccount();
+      await logIn(context, { email, password });
+      const principal = () => principalOf(context, organization_id, admin_id);
+      const { secret } = await beginSecondFactor(context, {
+        principal: await principal(),
+        current_password: password,
+      });
+      await confirmSecondFactor(context, { principal: await principal(), code: codeOf(secret) });
+      return () => logIn(context, { email, password, code: codeOf(secret, { steps: 1 }) });
     },
   },
   {
