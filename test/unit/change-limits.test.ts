@@ -190,6 +190,25 @@ describe('the changes of one admin', () => {
   });
 });
 
+describe('ends of another admin’s sessions', () => {
+  test('count as changes where no session is open: the log grows by no more than sign-ins and changes', async () => {
+    await open({ LIMIT_CHANGE: '2/3600' });
+    const { organizationId, token } = await newAccount();
+    const owner = await context.master.admins.findOne({ organization_id: organizationId });
+    if (owner === undefined) throw new Error('Not there.');
+    const other = { ...owner, _id: context.newId(), email: 'other@example.com', email_key: 'other@example.com' };
+    await context.master.admins.insertOne({ ...other, role: 'viewer' });
+    const end = () => call(`DELETE /org/sessions?admin_id=${other._id}`, { token });
+    const entries = () => context.master.audit.count({ action: 'session.signed_out_everywhere' });
+
+    for (const status of [204, 204, 429, 429]) expect((await end()).status).toBe(status);
+    expect(await entries()).toBe(2);
+    await newToken(organizationId, other._id);
+    for (const status of [204, 429]) expect((await end()).status).toBe(status);
+    expect(await entries()).toBe(3);
+  });
+});
+
 describe('a token from a mail', () => {
   test.each([
     ['POST /admin/password/reset', { token: 'x', password: OTHER_PASSWORD }],

@@ -5,6 +5,7 @@ import { recordEvent } from '../audit/record.ts';
 import type { Context, Needs } from '../context.ts';
 import type { Page, PageInput } from '../page.ts';
 import { findPage } from '../page.ts';
+import { limitChanges } from '../rate-limit/changes.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import { endReused } from './refresh.ts';
 import { hashesOf, parseRefreshToken } from './refresh-token.ts';
@@ -110,6 +111,10 @@ export async function logOutEverywhere(
   const { organization } = principal;
   const admin = admin_id === undefined ? principal.admin : await requireAdmin(context, organization, admin_id);
   const [actor, target] = [principal.admin._id, admin._id];
+  const epoch = currentEpoch({ organization, admin });
+  // Each end of a session needs a sign-in. Where there is none, only mailed tokens end, and the log must not grow.
+  const open = { admin_id: target, epoch };
+  if ((await context.master.sessions.count(open, { limit: 1 })) === 0) await limitChanges(context, principal.admin);
   const event = { event_id: context.newId(), action: 'session.signed_out_everywhere', actor, target } as const;
   await updateAdmin(context, admin, {
     // Where the epoch has risen since, all these sessions have ended already.
@@ -119,6 +124,6 @@ export async function logOutEverywhere(
     audit: await auditNote(context, organization, event),
   });
   await retryOnUnknownOutcome(context, () =>
-    context.master.sessions.deleteMany({ admin_id: target, epoch: { $lte: currentEpoch({ organization, admin }) } }),
+    context.master.sessions.deleteMany({ admin_id: target, epoch: { $lte: epoch } }),
   );
 }
