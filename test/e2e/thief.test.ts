@@ -12,6 +12,7 @@ import { createInstance, virtualTime } from '../support/instance.ts';
 import type { Random } from '../support/random.ts';
 import { createRandom } from '../support/random.ts';
 import { readAll } from '../support/read-all.ts';
+import { codeOf } from '../support/second-factor.ts';
 
 /**
  * A thief who got hold of one thing, and calls every route with all that the thief knows: in no sequence of calls does
@@ -40,6 +41,7 @@ const LOOT = [
   'a device cookie',
   'a verification token that was used',
   'a reset token that was used',
+  'the password of an account with a second factor',
   'nothing but an own account',
 ] as const;
 
@@ -181,6 +183,15 @@ describe('a thief with one stolen thing', () => {
         const reset = await post('/admin/password/reset', { token, password: 'another one of the victim' }, from);
         expect(reset.status, reset.text).toBe(204);
         return [['mailed_token', token]];
+      }
+      case 'the password of an account with a second factor': {
+        const begin = { ...bearer(victim.token), body: { current_password: victim.password } };
+        const { json } = await send(plain('POST', '/admin/second-factor', begin), from);
+        const code = codeOf(json.secret, { at: time.clock().getTime() });
+        const confirm = { ...bearer(victim.token), body: { code } };
+        const set = await send(plain('POST', '/admin/second-factor/confirm', confirm), from);
+        expect(set.status, set.text).toBe(200);
+        return [['password', victim.password]];
       }
       case 'nothing but an own account':
         return [];
