@@ -6,6 +6,7 @@ import { Master } from './domain/master.ts';
 import { resumeOperation } from './domain/operations.ts';
 import { reservedNames } from './domain/organization/new-name.ts';
 import type { Mailer } from './domain/outbox/schema.ts';
+import { blockOf, neighbourhoodOf } from './domain/rate-limit/address.ts';
 import { reconcile } from './domain/reconcile.ts';
 import { createAccessTokens } from './platform/access-token.ts';
 import { createBreachedPasswords } from './platform/breached-passwords.ts';
@@ -73,17 +74,23 @@ export function createServices(config: Config, platform: Platform) {
     const tenants: Context['tenants'] = ({ database }) => bound.database(database);
     return { master: new Master(bound, config.MASTER_DB), tenants };
   };
+  /** The hasher for callers of one neighbourhood or block of addresses. */
+  const passwordsFor = (address: string | null): Context['passwords'] => {
+    const { hasher } = platform;
+    const caller = () => (address === null ? '' : (neighbourhoodOf(address) ?? blockOf(address)));
+    return {
+      hash: (password) => hasher.hash(password, caller()),
+      verify: (password, hash = '') => hasher.verify(password, hash, caller()),
+      admit: hasher.admit ?? ((signIn) => signIn()),
+      share: (work) => (hasher.share === undefined ? work() : hasher.share(work, caller())),
+      isOutdated: (hash) => (costOf(hash) ?? config.BCRYPT_COST) < config.BCRYPT_COST,
+    };
+  };
   const context: Context = {
     ...ports(),
     request: { id: 'service', address: null, device: null },
     noteBudget: () => {},
-    passwords: {
-      hash: (password) => platform.hasher.hash(password),
-      verify: (password, hash = '') => platform.hasher.verify(password, hash),
-      admit: platform.hasher.admit ?? ((signIn) => signIn()),
-      share: platform.hasher.share ?? ((work) => work()),
-      isOutdated: (hash) => (costOf(hash) ?? config.BCRYPT_COST) < config.BCRYPT_COST,
-    },
+    passwords: passwordsFor(null),
     tokens: createAccessTokens({
       keys: platform.keys ?? createSecretKeyRings(platform.jwtSecret, config.JWT_ALGORITHM),
       issuer: config.JWT_ISSUER,
@@ -166,6 +173,7 @@ export function createServices(config: Config, platform: Platform) {
         ...ports(() => deadline - performance.now()),
         request,
         noteBudget,
+        passwords: passwordsFor(request.address),
         runInBackground: (work) => {
           const run = background(() => work({ ...context, request }));
           waitUntil?.(run);

@@ -8,7 +8,7 @@ import { DomainError } from '../../src/domain/errors.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
-import type { Hasher } from '../../src/platform/hashing/hasher.ts';
+import type { Bound, Hasher } from '../../src/platform/hashing/hasher.ts';
 import { createHasher, HasherBusyError, queue, queues, slots } from '../../src/platform/hashing/hasher.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createServices } from '../../src/services.ts';
@@ -358,6 +358,35 @@ describe('the bounds of hashing', () => {
     expect(hashed).toBe(0);
     await bound(work);
     expect(hashed).toBe(1);
+  });
+
+  /** Holds the only place of a queue until it is called. */
+  const occupy = (bound: Bound) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    return { held: bound(() => promise), finish: resolve };
+  };
+
+  test('let callers take turns: one with many requests delays another by one', async () => {
+    const bound = queue(1, 64, 1000);
+    const { held, finish } = occupy(bound);
+    const order: string[] = [];
+    const calls = ['many', 'many', 'many', 'other', 'third', 'other'].map((caller) =>
+      bound(async () => order.push(caller), caller),
+    );
+    finish();
+    await Promise.all([held, ...calls]);
+    expect(order).toEqual(['many', 'other', 'third', 'many', 'other', 'many']);
+  });
+
+  test('keep places for others: over the bound, the caller who has most of them loses the last one', async () => {
+    const bound = queue(1, 4, 1000);
+    const { held, finish } = occupy(bound);
+    const callers = ['many', 'many', 'many', 'many', 'many', 'other', 'other', 'other', 'third'];
+    const calls = callers.map((caller) => bound(async () => caller, caller));
+    finish();
+    await held;
+    const done = (await Promise.allSettled(calls)).flatMap((call) => (call.status === 'fulfilled' ? [call.value] : []));
+    expect(done).toEqual(['many', 'other', 'other', 'third']);
   });
 
   /** Work whose request was dropped by the runtime: it never ends. */

@@ -8,16 +8,17 @@ import { DomainError } from '../../domain/errors.ts';
  */
 export interface Hasher {
   /**
+   * @param caller whose it is, where callers are known apart: see {@link queue}
    * @throws {HasherBusyError} over the bound of passwords at once
    * @throws {RangeError} for a password over 72 bytes or with a NUL: check it first
    */
-  hash(password: string): Promise<string>;
+  hash(password: string, caller?: string): Promise<string>;
   /**
    * Whether the hash is of this password. A hash that is malformed or empty, or made at a lower cost, takes as long
    * as one that is made now.
    * @throws {HasherBusyError} over the bound of passwords at once
    */
-  verify(password: string, hash: string): Promise<boolean>;
+  verify(password: string, hash: string, caller?: string): Promise<boolean>;
   /**
    * Runs a whole sign-in, its store calls included. Left out: hashing alone has a bound.
    * @throws {HasherBusyError} over the bound of sign-ins at once, before any of the work
@@ -44,8 +45,11 @@ type Bcrypt = {
   compare(password: string, hash: string): Promise<boolean>;
 };
 
-/** Runs work within a bound. @throws {HasherBusyError} over it */
-export type Bound = <T>(work: () => Promise<T>) => Promise<T>;
+/** Runs a caller's work within a bound. @throws {HasherBusyError} over it */
+export type Bound = <T>(work: () => Promise<T>, caller?: string) => Promise<T>;
+
+/** Work of a caller that waits for its turn: it begins, or is refused. */
+type Waiting = { readonly begin: () => void; readonly refuse: (reason: HasherBusyError) => void };
 
 /** On Node and Bun: how many passwords wait for their turn at most, and how long. */
 const WAITING = 64;
@@ -73,11 +77,11 @@ const fits = (password: string): boolean =>
  */
 export function createHasher(bcrypt: Bcrypt, { cost, bound }: { cost: number; bound: Bound }): Hasher {
   return {
-    hash: async (password) => {
+    hash: async (password, caller) => {
       if (!fits(password)) throw new RangeError('bcrypt takes a password of at most 72 bytes, without NUL.');
-      return bound(() => bcrypt.hash(password, cost));
+      return bound(() => bcrypt.hash(password, cost), caller);
     },
-    verify: (password, hash) =>
+    verify: (password, hash, caller) =>
       bound(async () => {
         const made = costOf(hash);
         const possible = fits(password) && made !== undefined;
@@ -87,33 +91,54 @@ export function createHasher(bcrypt: Bcrypt, { cost, bound }: { cost: number; bo
           await bcrypt.compare('-', dummyHash(lacking));
         }
         return possible && matches;
-      }),
+      }, caller),
   };
 }
 
 /**
- * At most `concurrency` pieces of work run at once; up to `length` more wait, and begin in their order. Work that has
- * waited longer than `waitMs` is refused when its turn comes: its caller may have left, and those behind it wait.
+ * At most `concurrency` pieces of work run at once; up to `length` more wait. The callers who wait take turns, so that
+ * one with many requests delays another by one piece of work, and does not fill the places: over `length`, the caller
+ * who has most of them loses the last one. Work that has waited longer than `waitMs` is refused when its turn comes: its
+ * caller may have left, and those behind it wait.
  */
 export function queue(concurrency: number, length: number, waitMs: number): Bound {
-  const waiting: (() => void)[] = [];
+  /** By caller, in the order of their turns. None is empty. */
+  const callers = new Map<string, Waiting[]>();
   let running = 0;
-  return async (work) => {
-    const latest = performance.now() + waitMs;
-    if (running >= concurrency) {
-      if (waiting.length >= length) throw new HasherBusyError();
-      // The work that ends hands its place over, so that no newcomer takes it in between.
-      await new Promise<void>((resolve) => waiting.push(resolve));
-    } else {
-      running++;
+  let waiting = 0;
+  const join = (caller: string, work: Waiting) => {
+    const own = callers.get(caller) ?? [];
+    if (waiting >= length) {
+      const most = [...callers.values()].reduce((one, other) => (other.length > one.length ? other : one), own);
+      if (most.length <= own.length + 1) throw new HasherBusyError();
+      most.pop()?.refuse(new HasherBusyError());
+      waiting--;
     }
+    callers.set(caller, [...own, work]);
+    waiting++;
+  };
+  const leave = () => {
+    const [next] = callers;
+    if (next === undefined) {
+      running--;
+      return;
+    }
+    const [caller, [first, ...others]] = next;
+    callers.delete(caller);
+    if (others.length > 0) callers.set(caller, others);
+    waiting--;
+    // The work that ends hands its place over, so that no newcomer takes it in between.
+    first?.begin();
+  };
+  return async (work, caller = '') => {
+    const latest = performance.now() + waitMs;
+    if (running >= concurrency) await new Promise<void>((begin, refuse) => join(caller, { begin, refuse }));
+    else running++;
     try {
       if (performance.now() > latest) throw new HasherBusyError();
       return await work();
     } finally {
-      const next = waiting.shift();
-      if (next === undefined) running--;
-      else next();
+      leave();
     }
   };
 }
