@@ -20,7 +20,7 @@ import { codeOf } from '../support/second-factor.ts';
  * not show. The app is the real one, over an embedded store in memory; passwords are compared and not hashed.
  */
 
-const SEQUENCES = Number(process.env['TEST_THIEF_SEQUENCES'] ?? 2000);
+const SEQUENCES = Number(process.env['TEST_THIEF_SEQUENCES'] ?? 400);
 const CALLS = 12;
 const SEED = Number(process.env['TEST_THIEF_SEED'] ?? 1);
 

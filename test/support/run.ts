@@ -51,7 +51,7 @@ const WORKERS = 'test/workers/vitest.config.ts';
 /** The files of the root configuration that `npm test` runs; `npm run test:all` runs the others. */
 const CORE = [
   'test/contract',
-  ...['node-embedded', 'bun-embedded', 'workerd-embedded', 'node-secantus'].map((cell) => `test/http/${cell}.test.ts`),
+  ...['node-embedded', 'bun-embedded', 'workerd-embedded'].map((cell) => `test/http/${cell}.test.ts`),
   'test/e2e/readme.test.ts',
 ];
 
