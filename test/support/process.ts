@@ -15,6 +15,8 @@ export type RunningProcess = {
   signal(signal: NodeJS.Signals): void;
   /** Whether SIGSTOP has stopped all its threads: a signal is there before it has its effect. */
   isStopped(): boolean;
+  /** The memory that the whole process group has resident, in bytes. */
+  residentBytes(): number;
   /** Sends the signal to the whole process group, and resolves when the process has ended. */
   kill(signal: NodeJS.Signals): Promise<ExitStatus>;
 };
@@ -67,6 +69,8 @@ export function startProcess(command: string, args: readonly string[], options: 
     signal: (signal) => signalGroup(child, signal),
     isStopped: () =>
       globSync(`/proc/${child.pid}/task/*/stat`).every((file) => /\) [Tt] /.test(readFileSync(file, 'utf8'))),
+    residentBytes: () =>
+      globSync('/proc/[0-9]*').reduce((sum, directory) => sum + residentBytesOf(directory, child.pid), 0),
     kill: async (signal) => {
       if (status === undefined) signalGroup(child, signal);
       const impatience = setTimeout(() => signalGroup(child, 'SIGKILL'), PATIENCE_MS);
@@ -77,6 +81,20 @@ export function startProcess(command: string, args: readonly string[], options: 
       return ended;
     },
   };
+}
+
+/** What a process has resident, when it is of this group: proc_pid_stat(5). */
+function residentBytesOf(directory: string, group: number | undefined): number {
+  try {
+    // After the name, which may hold anything.
+    const stat = readFileSync(`${directory}/stat`, 'utf8').replace(/^.*\)/s, '').split(' ');
+    if (Number(stat[3]) !== group) return 0;
+    const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`${directory}/status`, 'utf8'))?.[1];
+    return Number(resident ?? 0) * 1024;
+  } catch {
+    // It has ended.
+    return 0;
+  }
 }
 
 function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {

@@ -33,6 +33,8 @@ export type RunningService = {
   readonly dataDirectory: string;
   /** All that it has written since it was first started. */
   logs(): string;
+  /** The memory that its processes have resident, in bytes. */
+  residentBytes(): number;
   kill(signal: NodeJS.Signals): Promise<ExitStatus>;
   /** Starts it again, with the same port, data and variables; resolves as the first start did. */
   restart(): Promise<void>;
@@ -108,6 +110,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     masterDatabase: variables['MASTER_DB'] ?? '',
     dataDirectory: variables['DATA_DIR'] ?? directory,
     logs: () => [...earlier, server.output()].join(''),
+    residentBytes: () => server.residentBytes(),
     kill: (signal) => server.kill(signal),
     restart: async () => {
       await server.kill('SIGTERM');

@@ -2,9 +2,12 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { MongoClient } from 'mongodb';
+import type { Document } from '../../src/store/port.ts';
 import type { SqliteDriver, SqliteRow } from '../../src/store/sqlite/driver.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
+import type { Database } from '../../src/store/store.ts';
 import { Store } from '../../src/store/store.ts';
+import { readAll } from './read-all.ts';
 import type { RunningService } from './service.ts';
 
 /** How many documents each collection of the service has, on any store and runtime. */
@@ -14,34 +17,66 @@ export async function countStored(service: RunningService): Promise<Record<strin
     : countInSqlite(service.dataDirectory, service.masterDatabase);
 }
 
-async function countInMongo(uri: string, name: string): Promise<Record<string, number>> {
-  const client = new MongoClient(uri);
-  try {
+/** Every document of a master collection, on any store and runtime. */
+export async function readStored<T extends Document>(service: RunningService, collection: string): Promise<T[]> {
+  const { store, masterDatabase, dataDirectory } = service;
+  if (store.kind === 'mongo') {
+    return withMongo(
+      store.uri,
+      (client) => client.db(masterDatabase).collection<T>(collection).find().toArray() as Promise<T[]>,
+    );
+  }
+  const found = await inSqliteFiles(dataDirectory, masterDatabase, (database) =>
+    readAll(database.collection<T>(collection)),
+  );
+  return found.flat();
+}
+
+function countInMongo(uri: string, name: string): Promise<Record<string, number>> {
+  return withMongo(uri, async (client) => {
     const database = client.db(name);
     const names = (await database.listCollections({}, { nameOnly: true }).toArray()).map((found) => found.name);
     const counts = names.map(async (found) => [found, await database.collection(found).countDocuments()] as const);
     return Object.fromEntries(await Promise.all(counts));
+  });
+}
+
+async function withMongo<T>(uri: string, work: (client: MongoClient) => Promise<T>): Promise<T> {
+  const client = new MongoClient(uri);
+  try {
+    return await work(client);
   } finally {
     await client.close();
   }
 }
 
-/** The files of the embedded store: one on Node and Bun, one for each gateway object on Workers. */
 async function countInSqlite(directory: string, name: string): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
+  await inSqliteFiles(directory, name, async (database) => {
+    for (const collection of await database.listCollections()) {
+      counts[collection.name] = await database.collection(collection.name).count({});
+    }
+  });
+  return counts;
+}
+
+/** Does it in each file of the embedded store: one on Node and Bun, one for each gateway object on Workers. */
+async function inSqliteFiles<T>(
+  directory: string,
+  name: string,
+  work: (database: Database) => Promise<T>,
+): Promise<T[]> {
+  const results: T[] = [];
   for (const file of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
     if (!/\.(db|sqlite)$/.test(file)) continue;
     const driver = openForReading(join(directory, file));
+    const store = new Store(createSqliteExecutor(driver));
     // The runtime of Workers has files of its own.
     const isStore = driver.rows("SELECT 1 FROM sqlite_master WHERE name = 'tenantry_collections'", []).length > 0;
-    const store = new Store(createSqliteExecutor(driver));
-    const database = store.database(name);
-    for (const collection of isStore ? await database.listCollections() : []) {
-      counts[collection.name] = await database.collection(collection.name).count({});
-    }
+    if (isStore) results.push(await work(store.database(name)));
     await store.close();
   }
-  return counts;
+  return results;
 }
 
 /** A driver that leaves a running service's file as it is. */
