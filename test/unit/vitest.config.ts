@@ -7,6 +7,7 @@ export default defineConfig({
     include: ['test/unit/**/*.test.ts'],
     // No test changes what another file sees: a worker for all files starts faster.
     isolate: false,
+    maxWorkers: 2,
     testTimeout: 10_000,
   },
 });

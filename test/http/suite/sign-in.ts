@@ -111,7 +111,9 @@ export function signInSuite({ caller, mailbox }: TestEnv): void {
       const { status, headers } = await prove(tenant);
       expect(status).toBe(204);
       const cookie = headers.get('Set-Cookie') ?? '';
-      expect(cookie).toMatch(/^__Secure-tenantry_device_[^;]+; Max-Age=7776000; Path=\/admin\/login; HttpOnly; Secure; SameSite=Strict$/);
+      expect(cookie).toMatch(
+        /^__Secure-tenantry_device_[^;]+; Max-Age=7776000; Path=\/admin\/login; HttpOnly; Secure; SameSite=Strict$/,
+      );
       const [byAddress, byDevice] = [await left(), await left({ Cookie: cookie.split(';')[0] ?? '' })];
       // Nobody has drawn on either of them.
       expect(byDevice).toBe(byAddress);
