@@ -1,4 +1,5 @@
 import type { Document, Filter, Scalar } from '../store/port.ts';
+import { BATCH_LIMIT } from '../store/port.ts';
 import type { Collection } from '../store/store.ts';
 import { writeDueCheckpoint } from './audit/checkpoint.ts';
 import { flushPendingAudit } from './audit/pending.ts';
@@ -122,9 +123,32 @@ async function guarded(context: Context, kind: string, work: () => Promise<numbe
 async function removeExpired(context: Context, round: number, now: Date): Promise<Outcome> {
   const { sessions, idempotency, budgets, mails, checkpoints } = context.master;
   const kinds = [sessions, idempotency, budgets, mails];
-  const kind = kinds[round % (kinds.length + 1)] as unknown as Collection<never> | undefined;
-  if (kind !== undefined) return guarded(context, 'expired', () => kind.deleteMany({ expires_at: { $lt: now } }));
+  const kind = kinds[round % (kinds.length + 1)] as unknown as Collection<Expiring> | undefined;
+  if (kind !== undefined) return guarded(context, 'expired', () => removeExpiredOf(context, kind, now));
   if (context.settings.auditRetentionMs === 0) return 'done';
   const before = new Date(now.getTime() - context.settings.auditRetentionMs);
   return each(context, checkpoints, 'oldest_at', before, (checkpoint) => removeExpiredEntries(context, checkpoint));
+}
+
+type Expiring = { readonly _id: string; readonly expires_at: Date };
+
+/** Batches that one round removes at most. */
+const MAX_BATCHES = 20;
+
+/** Batch by batch: strangers can make very many budgets, and the embedded store serves nobody else during a command. */
+async function removeExpiredOf({ wait }: Context, kind: Collection<Expiring>, now: Date): Promise<number> {
+  const expired = { expires_at: { $lt: now } };
+  let removed = 0;
+  for (let batch = 1; batch <= MAX_BATCHES; batch++) {
+    const ids = await kind.find(expired, {
+      sort: { expires_at: 1 },
+      limit: BATCH_LIMIT,
+      projection: { expires_at: 1 },
+    });
+    // A budget may begin a new window in between.
+    if (ids.length > 0) removed += await kind.deleteMany({ ...expired, _id: { $in: ids.map(({ _id }) => _id) } });
+    if (ids.length < BATCH_LIMIT) break;
+    await wait(1);
+  }
+  return removed;
 }

@@ -292,3 +292,23 @@ test('a rename asked for again with the old name is done, however the new one is
   expect(again).toMatchObject({ organization_name: 'Asked Again' });
   expect(again.access_token).toBeUndefined();
 });
+
+test('what has expired is removed in batches, between which an instance serves requests', async () => {
+  const commands: Op[] = [];
+  const recording: Executor = {
+    ...executor,
+    execute: <O extends Op>(command: CommandOf<O>) => {
+      if ('collection' in command && command.collection === 'budgets') commands.push(command.op);
+      return executor.execute(command);
+    },
+  };
+  const { budgets } = context.master;
+  const [past, future] = [-1, MINUTE_MS].map((ms) => new Date(time.clock().getTime() + ms)) as [Date, Date];
+  const budget = { used: 1, backoff_level: 0, ends_at: past, expires_at: past };
+  for (let index = 0; index < 2500; index++) await budgets.insertOne({ ...budget, _id: `expired ${index}` });
+  await budgets.insertOne({ ...budget, _id: 'in force', expires_at: future });
+  const other = instance({}, recording);
+  for (let round = 0; round < 5; round++) await other.reconcile();
+  expect(await budgets.find({})).toMatchObject([{ _id: 'in force' }]);
+  expect(commands).toEqual(['find', 'deleteMany', 'find', 'deleteMany', 'find', 'deleteMany']);
+});
