@@ -57,8 +57,11 @@ type Answer = { readonly status: number; readonly body: AnswerBody };
 /** An owner waits no longer for a sign-in. */
 const SIGN_IN_MS = 2000;
 
-/** What attacks add to the memory of a new process at most: what waits, caches with a bound, and the heap's own reserve. */
-const GROWTH_MB = 256;
+/**
+ * What attacks add to the memory of a new process at most. Node lets its heap grow before it collects garbage: after a
+ * minute it grows no further. With a heap of at most 96 MB (--max-old-space-size), it is 40 MB.
+ */
+const GROWTH_MB = 384;
 const MB = 1024 * 1024;
 
 /** Tries of the owner that are refused because the service is busy, before the owner gives up. */
