@@ -7,7 +7,7 @@ import { MASTER_COLLECTIONS } from './master.ts';
 import { insertUnlessThere, retryOnUnknownOutcome } from './retry.ts';
 
 /** Raised whenever {@link MASTER_COLLECTIONS} changes. */
-const SCHEMA = 1;
+const SCHEMA = 2;
 
 /** Holds what is said of a database; a name that no tenant's collection can have. */
 const COLLECTION = 'tenantry';

@@ -6,7 +6,7 @@ import { record } from '../../src/domain/audit/record.ts';
 import { removeExpiredEntries } from '../../src/domain/audit/retention.ts';
 import type { AuditCheckpoint, AuditEntry, PendingAudit } from '../../src/domain/audit/schema.ts';
 import { entryId } from '../../src/domain/audit/schema.ts';
-import { sealEntry } from '../../src/domain/audit/sealing.ts';
+import { sealCheckpoint, sealEntry } from '../../src/domain/audit/sealing.ts';
 import type { ChainCheck } from '../../src/domain/audit/verify.ts';
 import { verifyAudit } from '../../src/domain/audit/verify.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
@@ -93,6 +93,30 @@ describe('old entries', () => {
       event: 'audit.removed',
       particulars: { organization_id: id, sequence: 4, seal: last.seal },
     });
+  });
+
+  test('of a log whose checkpoint is from before entries were removed: none but the old ones', async () => {
+    const { remove, sequences, check, checkpoint, context, id, recordMany, bring, time } = await newTenant();
+    await recordMany(2);
+    await bring();
+    const {
+      key: _,
+      seal: __,
+      removed_to: ___,
+      removed_entry: ____,
+      removed_until: _____,
+      ...before
+    } = await checkpoint();
+    await context.master.checkpoints.replaceOne({ _id: id }, sealCheckpoint(context.seals, before as never));
+    await remove();
+    expect(await sequences()).toEqual([1, 2, 3]);
+    expect(await check()).toMatchObject({ valid: true, from: 1, to: 3 });
+    time.now += RETENTION_MS + DAY_MS;
+    await recordMany(1);
+    await bring();
+    await remove();
+    expect(await sequences()).toEqual([4]);
+    expect(await check()).toMatchObject({ valid: true, from: 4, to: 4 });
   });
 
   test('stay until they are old, and the next look is when the oldest is old', async () => {

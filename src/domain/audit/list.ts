@@ -5,7 +5,7 @@ import { revealAddress } from './address.ts';
 import { genuineCheckpoint, lastEntry } from './chain.ts';
 import type { Recording } from './record.ts';
 import type { AuditAction, AuditEntry } from './schema.ts';
-import { entriesBetween, sequenceOf } from './schema.ts';
+import { entriesBetween, removedOf, sequenceOf } from './schema.ts';
 import { recordSignInFailuresOf } from './sign-in-failures.ts';
 
 /** Entries that one query goes through, and queries that one page takes at most. */
@@ -40,7 +40,7 @@ export async function listAudit(
     cursor === undefined ? lastEntry(context, _id) : undefined,
     genuineCheckpoint(context, _id),
   ]);
-  const first = (checkpoint?.removed_to ?? 0) + 1;
+  const first = removedOf(checkpoint).removed_to + 1;
   let before = cursor ?? (last === undefined ? 1 : sequenceOf(last._id) + 1);
   const at: Condition = { ...(from && { $gte: from }), ...(to && { $lte: to }) };
   const filter: Filter = { ...((from || to) && { at }), ...(action && { action }) };

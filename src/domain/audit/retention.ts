@@ -8,7 +8,7 @@ import { retryOnUnknownOutcome } from '../retry.ts';
 import { PAGE, readChain } from './chain.ts';
 import { refuseCheckpoint } from './checkpoint.ts';
 import type { AuditCheckpoint } from './schema.ts';
-import { entriesBetween } from './schema.ts';
+import { entriesBetween, removedOf } from './schema.ts';
 import { isGenuineCheckpoint, sealCheckpoint } from './sealing.ts';
 
 /** Removes what is old in the log of a checkpoint that is due for it. A crash in between leaves it due. */
@@ -19,7 +19,8 @@ export async function removeExpiredEntries(
   const { audit, checkpoints } = context.master;
   const { auditRetentionMs } = context.settings;
   const { key: _key, seal: found, ...content } = checkpoint;
-  const { _id, sequence, removed_to, removed_entry, removed_until } = content;
+  const { _id, sequence, due_at } = content;
+  const { removed_to, removed_entry, removed_until } = removedOf(content);
   if (!isGenuineCheckpoint(context.seals, checkpoint)) return refuseCheckpoint(context, { _id }, 'oldest_at');
   const before = context.clock().getTime() - auditRetentionMs;
   const { entries, fault } = await readChain(context, _id, { sequence: removed_to, seal: removed_entry });
@@ -35,7 +36,9 @@ export async function removeExpiredEntries(
       removed_entry: last.seal,
       removed_until: new Date(Math.max(removed_until?.getTime() ?? 0, ...times)),
     });
-    const { matched } = await retryOnUnknownOutcome(context, () => checkpoints.replaceOne({ _id, seal: found }, next));
+    // What was recorded meanwhile made the checkpoint due: that must stay.
+    const asRead = { _id, seal: found, due_at };
+    const { matched } = await retryOnUnknownOutcome(context, () => checkpoints.replaceOne(asRead, next));
     if (matched === 0) return;
     context.log('info', 'audit.removed', { organization_id: _id, sequence: last.sequence, seal: last.seal });
     seal = next.seal;

@@ -151,8 +151,19 @@ const DIGITS = 12;
 export const MAX_SEQUENCE = 10 ** DIGITS - 1;
 
 /** Ids in the order of sequences. */
-export const entryId = (organizationId: string, sequence: number): string =>
-  `${organizationId}:${String(sequence).padStart(DIGITS, '0')}`;
+export function entryId(organizationId: string, sequence: number): string {
+  if (!Number.isSafeInteger(sequence)) throw new RangeError('A sequence is a whole number.');
+  return `${organizationId}:${String(sequence).padStart(DIGITS, '0')}`;
+}
+
+/** How far a log was removed. A checkpoint from before entries were removed says nothing of it. */
+export const removedOf = (
+  checkpoint: Partial<AuditCheckpoint> | undefined,
+): Pick<AuditCheckpoint, 'removed_to' | 'removed_entry' | 'removed_until'> => ({
+  removed_to: checkpoint?.removed_to ?? 0,
+  removed_entry: checkpoint?.removed_entry ?? '',
+  removed_until: checkpoint?.removed_until ?? null,
+});
 
 /** The sequence that an entry's id stands for. */
 export const sequenceOf = (id: string): number => Number.parseInt(id.slice(id.lastIndexOf(':') + 1), 10);

@@ -5,7 +5,7 @@ import type { Principal } from '../session/schema.ts';
 import type { AuditFault } from './chain.ts';
 import { chainOf, genuineCheckpoint, PAGE } from './chain.ts';
 import type { AuditCheckpoint } from './schema.ts';
-import { entriesBetween, MAX_SEQUENCE } from './schema.ts';
+import { entriesBetween, MAX_SEQUENCE, removedOf } from './schema.ts';
 import type { ChainReader } from './verify-pending.ts';
 import { areAllRecorded, pendingOfAdmins, pendingOfOrganization } from './verify-pending.ts';
 
@@ -51,7 +51,7 @@ async function look(reader: ChainReader, id: string, cursor: number): Promise<Ch
   const { master, seals } = reader;
   // Before the entries: the chain goes at least so far, whatever is written meanwhile.
   const named = await genuineCheckpoint(reader, id);
-  const { removed_to, removed_entry } = named ?? { removed_to: 0, removed_entry: '' };
+  const { removed_to, removed_entry } = removedOf(named);
   const start = Math.max(cursor, removed_to);
   // With the cursor's own entry, which the next one follows; the checkpoint says what the first one follows.
   const after =
@@ -100,7 +100,7 @@ async function faultOfRest(
   if (entries === 0 && organization.operation?.kind !== 'create') return 'missing';
   const own = pendingOfOrganization(reader, organization);
   if (own === undefined || admins === undefined) return 'pending_altered';
-  const areRecorded = await areAllRecorded(reader, id, [own, ...admins], checkpoint.removed_until);
+  const areRecorded = await areAllRecorded(reader, id, [own, ...admins], removedOf(checkpoint).removed_until);
   return areRecorded ? undefined : 'pending_altered';
 }
 
