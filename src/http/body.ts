@@ -18,8 +18,8 @@ export const boundedBody: MiddlewareHandler<Env> = bodyLimit({
 
 /**
  * Lets through what is JSON, says so, is not nested too deep and has one meaning: bytes that are not UTF-8, and a name
- * twice in one object, are read in different ways by a proxy and by this service (RFC
- * 7493, sections 2.1 and 2.3). Answers 415 and 400.
+ * twice in one object, are read in different ways by a proxy and by this service (RFC 7493, sections 2.1 and 2.3).
+ * Answers 415 and 400.
  */
 export const jsonBody: MiddlewareHandler<Env> = createMiddleware<Env>(async (c, next) => {
   const type = c.req.header('Content-Type')?.split(';', 1)[0]?.trim().toLowerCase();

@@ -8,7 +8,7 @@ import { parseRefreshToken } from '../../src/domain/session/refresh-token.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import { findAuditViolations } from '../support/audit-invariants.ts';
-import { createInstance, virtualTime } from '../support/instance.ts';
+import { createInstance, keptMails, virtualTime } from '../support/instance.ts';
 import type { Random } from '../support/random.ts';
 import { createRandom } from '../support/random.ts';
 import { readAll } from '../support/read-all.ts';
@@ -86,7 +86,7 @@ function learn(known: Known, field: string, value: unknown): void {
 
 describe('a thief with one stolen thing', () => {
   const time = virtualTime();
-  const mails: { to: string; text: string }[] = [];
+  let kept: ReturnType<typeof keptMails>;
   let services: ReturnType<typeof createInstance>;
   let send: (call: Call, from: string) => Promise<Answer>;
   let operations: readonly { readonly method: string; readonly path: string; readonly operation: Json }[];
@@ -94,22 +94,8 @@ describe('a thief with one stolen thing', () => {
 
   /** A service with a database of its own: what one sequence leaves does not slow the next one down. */
   async function open(): Promise<void> {
-    mails.length = 0;
-    const background: Promise<unknown>[] = [];
-    services = createInstance(createSqliteExecutor(openSqliteFile(':memory:')), OFF, {
-      time,
-      mailer: {
-        send: async ({ to, text }) => {
-          mails.push({ to, text });
-          return 'sent';
-        },
-      },
-      background: async (work) => {
-        const done = work().catch(() => undefined);
-        background.push(done);
-        await done;
-      },
-    });
+    kept = keptMails();
+    services = createInstance(createSqliteExecutor(openSqliteFile(':memory:')), OFF, { time, ...kept.platform });
     master = services.context.master;
     let address = '';
     const app = createApp(services, () => ({ remote: { address } }));
@@ -123,7 +109,7 @@ describe('a thief with one stolen thing', () => {
         ...(body && { body: JSON.stringify(body) }),
       });
       const text = await response.text();
-      while (background.length > 0) await background.pop();
+      await kept.settled();
       const cookie = response.headers.get('Set-Cookie')?.split(';', 1)[0] ?? '';
       return { status: response.status, text, json: text.startsWith('{') ? JSON.parse(text) : {}, cookie };
     };
@@ -154,11 +140,6 @@ describe('a thief with one stolen thing', () => {
     return { ...created.json, email, password, token, refreshToken, cookie: signedIn.cookie };
   }
 
-  const tokenMailedTo = (email: string): string => {
-    const { text } = mails.findLast(({ to }) => to === email) ?? { text: '' };
-    return /[0-9a-f-]{36}\.[0-9a-f]{64}/.exec(text)?.[0] ?? '';
-  };
-
   /** Takes the thing from the victim, and says what field it fits. */
   async function steal(loot: Loot, victim: Json, from: string): Promise<readonly [field: string, value: string][]> {
     switch (loot) {
@@ -173,13 +154,13 @@ describe('a thief with one stolen thing', () => {
       case 'a device cookie':
         return [['cookie', victim.cookie]];
       case 'a verification token that was used': {
-        const token = tokenMailedTo(victim.email);
+        const token = kept.tokenMailedTo(victim.email);
         expect((await post('/admin/verify-email', { token }, from)).status).toBe(204);
         return [['mailed_token', token]];
       }
       case 'a reset token that was used': {
         await post('/admin/password/forgot', { email: victim.email }, from);
-        const token = tokenMailedTo(victim.email);
+        const token = kept.tokenMailedTo(victim.email);
         const reset = await post('/admin/password/reset', { token, password: 'another one of the victim' }, from);
         expect(reset.status, reset.text).toBe(204);
         return [['mailed_token', token]];
@@ -237,8 +218,8 @@ describe('a thief with one stolen thing', () => {
       else if (typeof value === 'string') learn(known, field, value);
     };
     if (text.startsWith('{')) walk(JSON.parse(text), '');
-    for (const { to } of mails) {
-      if (ownAddresses.includes(to)) learn(known, 'mailed_token', tokenMailedTo(to));
+    for (const { to } of kept.mails) {
+      if (ownAddresses.includes(to)) learn(known, 'mailed_token', kept.tokenMailedTo(to));
     }
   }
 
@@ -266,7 +247,7 @@ describe('a thief with one stolen thing', () => {
     const [email, password] = ['thief@example.com', 'a password of the thief'];
     const body = { email, role: 'owner' };
     const invited = await send(plain('POST', '/org/invites', { ...bearer(victim.token), body }), elsewhere);
-    const token = tokenMailedTo(email);
+    const token = kept.tokenMailedTo(email);
     const accepted = await post('/admin/accept-invite', { token, password }, elsewhere);
     const signedIn = await post('/admin/login', { email, password }, elsewhere);
     expect([invited, accepted, signedIn].map(({ json }) => json.code)).toEqual([

@@ -34,6 +34,34 @@ export function createInstance(
   });
 }
 
+/** A mailer that keeps the mails, and background work that a test waits for: its errors are thrown there. */
+export function keptMails() {
+  const mails: { readonly to: string; readonly text: string }[] = [];
+  const background: Promise<unknown>[] = [];
+  const platform: Pick<Platform, 'mailer' | 'background'> = {
+    mailer: {
+      send: async ({ to, text }) => {
+        mails.push({ to, text });
+        return 'sent';
+      },
+    },
+    background: async (work) => {
+      const done = work();
+      background.push(done);
+      await done.catch(() => undefined);
+    },
+  };
+  const settled = async () => {
+    while (background.length > 0) await background.pop();
+  };
+  /** The one-time token in the last mail to an address; empty where there is none. */
+  const tokenMailedTo = (email: string): string => {
+    const { text } = mails.findLast(({ to }) => to === email) ?? { text: '' };
+    return /[0-9a-f-]{36}\.[0-9a-f]{64}/.exec(text)?.[0] ?? '';
+  };
+  return { mails, platform, settled, tokenMailedTo };
+}
+
 /** A time that stands still, unless somebody waits or the test moves it. */
 export function virtualTime(): Pick<Context, 'clock' | 'wait'> & { advance(ms: number): void } {
   let now = Date.now();

@@ -6,7 +6,7 @@ import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import type { BreachService } from '../support/breach-service.ts';
 import { sha1, startBreachService } from '../support/breach-service.ts';
 import { until } from '../support/deadline.ts';
-import { createInstance, virtualTime } from '../support/instance.ts';
+import { createInstance, keptMails, virtualTime } from '../support/instance.ts';
 
 const BREACHED = 'correct horse battery';
 const COMMON = 'password123';
@@ -92,30 +92,15 @@ describe('a lookup', () => {
 
 describe('with PASSWORD_BLOCKLIST=breached', () => {
   const time = virtualTime();
-  const mails: { to: string; text: string }[] = [];
+  const { platform, settled, tokenMailedTo: mailed } = keptMails();
   let made = 0;
 
   /** The service, as a caller meets it. Each call asserts how many lookups it takes. */
   function serve(env: Readonly<Record<string, string>> = {}) {
-    const background: Promise<unknown>[] = [];
     const services = createInstance(
       createSqliteExecutor(openSqliteFile(':memory:')),
       { ...service.env, LIMIT_MAIL: 'off', ...env },
-      {
-        log,
-        time,
-        mailer: {
-          send: async ({ to, text }) => {
-            mails.push({ to, text });
-            return 'sent';
-          },
-        },
-        background: async (work) => {
-          const done = work();
-          background.push(done);
-          await done;
-        },
-      },
+      { log, time, ...platform },
     );
     const app = createApp(services, () => ({ remote: { address: '192.0.2.1' } }));
     return async (lookups: number, method: string, path: string, body: object, token?: string) => {
@@ -126,7 +111,7 @@ describe('with PASSWORD_BLOCKLIST=breached', () => {
         body: JSON.stringify(body),
       });
       const text = await response.text();
-      while (background.length > 0) await background.pop();
+      await settled();
       expect(service.asked.length - before, `lookups of ${method} ${path}`).toBe(lookups);
       const json = text === '' ? {} : JSON.parse(text);
       return {
@@ -137,11 +122,6 @@ describe('with PASSWORD_BLOCKLIST=breached', () => {
       };
     };
   }
-
-  const mailed = (email: string) => {
-    const { text } = mails.findLast(({ to }) => to === email) ?? { text: '' };
-    return /[0-9a-f-]{36}\.[0-9a-f]{64}/.exec(text)?.[0] ?? '';
-  };
 
   async function signedIn(send: ReturnType<typeof serve>) {
     const number = ++made;

@@ -2,7 +2,6 @@ import * as z from 'zod';
 import type { Settings } from '../../domain/context.ts';
 import { createOrganizationOnce } from '../../domain/idempotency/create-once.ts';
 import { createOrganization } from '../../domain/organization/create.ts';
-
 import { deleteOrganization } from '../../domain/organization/delete.ts';
 import { getErasure } from '../../domain/organization/erasure.ts';
 import { getOrganization } from '../../domain/organization/get.ts';
