@@ -7,6 +7,7 @@ export type TargetOf = (request: Request, env: unknown) => string;
  */
 export function pathOf(target: string): string {
   const start = target.startsWith('/') ? 0 : target.indexOf('/', target.indexOf('://') + 3);
-  const end = target.search(/[?#]/);
+  // A target has no fragment (RFC 9112): one that has is all path, which is no route's.
+  const end = target.includes('#') ? -1 : target.indexOf('?');
   return target.slice(Math.max(start, 0), end < 0 ? undefined : end);
 }

@@ -69,6 +69,13 @@ export function hostileRequestSuite({ service, caller }: TestEnv): void {
       expect(service().runtime === 'node' ? [404] : [200, 404]).toContain(status);
     });
 
+    test('reaches no route on Node and Bun by a target with a fragment', async () => {
+      for (const target of ['/health/live#', '/health/live#x', '/health/live#?x']) {
+        const { status } = await createCaller(caller().url).raw('GET', target, []);
+        expect(service().runtime === 'workerd' ? [200, 404] : [404]).toContain(status);
+      }
+    });
+
     test(`of ${BODIES} bodies that no route takes is refused`, async () => {
       const random = createRandom(SEED);
       const operations = operationsOf((await caller().request('GET', '/openapi.json')).json);
