@@ -10,7 +10,7 @@ import type { CountingExecutor } from '../support/store-calls.ts';
 import { countingExecutor } from '../support/store-calls.ts';
 
 const MINUTE_MS = 60_000;
-const budget: Budget = { name: 'test', owner: 'someone', limit: { count: 5, seconds: 60 } };
+const budget: Budget = { name: 'test', owner: 'someone', limit: { count: 5, seconds: 60 }, grows: true };
 
 let executor: CountingExecutor;
 let time: ReturnType<typeof virtualTime>;
@@ -81,7 +81,7 @@ describe('a budget', () => {
     }
   });
 
-  test('waits twice as long after each window that was used up, up to an hour', async () => {
+  test('that grows waits twice as long after each window that was used up, up to an hour', async () => {
     const waits: number[] = [];
     for (let window = 0; window < 8; window++) {
       const seconds = await useUp();
@@ -100,8 +100,8 @@ describe('a budget', () => {
     expect(await useUp()).toBe(60);
   });
 
-  test('that is steady waits as long after each window', async () => {
-    const steady = { ...budget, steady: true };
+  test('that does not grow waits as long after each window', async () => {
+    const steady = { ...budget, grows: false };
     for (let window = 0; window < 5; window++) {
       for (let attempt = 1; attempt <= 5; attempt++) expect((await consume(context, steady)).granted).toBe(true);
       expect(await consume(context, steady)).toEqual({ granted: false, seconds: 60 });

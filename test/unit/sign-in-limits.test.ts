@@ -113,6 +113,24 @@ describe('a /48 of IPv6', () => {
   );
 });
 
+describe('what strangers can use up together', () => {
+  test.each([
+    ['an address', Array<string>(100).fill('192.0.2.1')],
+    ['a /48', neighbours(400)],
+  ])('is closed to a known device for one window, which never grows: %s', async (_, addresses) => {
+    await create();
+    const cookie = (await signIn(HOME)).device_cookie;
+    const home = addresses.at(-1) ?? '';
+    for (let round = 0; round < 4; round++) {
+      expect((await signIn(home, cookie)).admin_email).toBe(EMAIL);
+      const strangersOf = addresses.map((address, index) => guess([address], `${round}-${index}@example.com`));
+      expect((await Promise.all(strangersOf)).filter((tried) => tried === 1)).toHaveLength(addresses.length - 1);
+      await expect(signIn(home, cookie)).rejects.toMatchObject({ ...REFUSED, retryAfterSeconds: 60 });
+      time.advance(MINUTE_MS);
+    }
+  });
+});
+
 describe('a stranger who guesses from ever new blocks', () => {
   /** Uses up what all blocks together have, in this window. */
   const attack = () => guess(strangers(120));

@@ -1,8 +1,8 @@
 /**
  * Budgets: a number of attempts in a number of seconds, counted in the shared store. The count is exact when several
- * instances consume one budget at the same time. The window that follows a used-up window is twice as long, up to an
- * hour: the waits grow, and nothing is locked for good. After a quiet time of one window's length, the growth is
- * forgotten. A budget that strangers can use up together is `steady`: its windows do not grow.
+ * instances consume one budget at the same time. Where a budget grows, the window that follows a used-up window is twice
+ * as long, up to an hour: the waits grow, and nothing is locked for good. After a quiet time of one window's length, the
+ * growth is forgotten.
  */
 import { isStoreError } from '../../store/port.ts';
 import type { Needs } from '../context.ts';
@@ -15,8 +15,8 @@ export type Budget = {
   readonly owner: string;
   /** Null: there is none, and every attempt is granted. */
   readonly limit: Limit | null;
-  /** Its windows do not grow. */
-  readonly steady?: boolean;
+  /** Its windows grow: one account or one device is guessed at. What strangers share is closed for one window at most. */
+  readonly grows?: boolean;
   /** The answer's headers do not tell of it. */
   readonly silent?: boolean;
 };
@@ -55,7 +55,7 @@ export async function consume(context: BudgetContext, budget: Budget): Promise<C
         if (last.used >= limit.count) return refuse(context, budget, limit, last, now);
         continue;
       }
-      window = await openNext(context, last, { limit, isSteady: budget.steady === true }, now);
+      window = await openNext(context, last, { limit, grows: budget.grows === true }, now);
       if (window === undefined) continue;
     }
     const { ends_at, used } = window;
@@ -135,11 +135,11 @@ async function consumeOpen(
 async function openNext(
   { master }: BudgetContext,
   last: BudgetDocument,
-  { limit, isSteady }: { readonly limit: Limit; readonly isSteady: boolean },
+  { limit, grows }: { readonly limit: Limit; readonly grows: boolean },
   now: Date,
 ): Promise<BudgetDocument | undefined> {
   const { _id, ends_at, used } = last;
-  const level = !isSteady && last.expires_at > now && used >= limit.count ? last.backoff_level + 1 : 0;
+  const level = grows && last.expires_at > now && used >= limit.count ? last.backoff_level + 1 : 0;
   const next = { used: 1, ...windowFrom(now, limit, level) };
   const { matched } = await master.budgets.updateOne({ _id, ends_at, used }, { $set: next });
   return matched === 0 ? undefined : { _id, ...next };

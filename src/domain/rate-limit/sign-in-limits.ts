@@ -5,7 +5,7 @@
  * - each address has a budget for all accounts (LIMIT_LOGIN_ADDRESS): see by-address.ts;
  * - each account has a budget for each block of addresses, one of four times that size for each neighbourhood of IPv6,
  *   and one of ten times that size for all blocks together (LIMIT_LOGIN_ACCOUNT). Callers that the account does not
- *   recognize share them. The last one's window never grows: strangers can use it up, and the owner waits for it;
+ *   recognize share them. Only the first one's window grows: the others can be used up from elsewhere;
  * - an address or a device that signed in to the account before, reset its password or verified its email has a budget
  *   of its own instead. Nobody else can use it up, and a correct password resets it.
  *
@@ -97,9 +97,9 @@ export async function limitByAccount(
 /** The smaller one first: then no block and no neighbourhood can consume more of the larger ones than its own. */
 function sharedBudgets({ settings }: BudgetContext, emailKey: string, address: string): Budget[] {
   const limit = settings.limits.loginAccount;
-  const everywhere = { owner: emailKey, limit: multiplied(limit, EVERYWHERE), steady: true, silent: true };
+  const everywhere = { owner: emailKey, limit: multiplied(limit, EVERYWHERE), silent: true };
   return [
-    { name: ACCOUNT, owner: JSON.stringify([emailKey, blockOf(address)]), limit },
+    { name: ACCOUNT, owner: JSON.stringify([emailKey, blockOf(address)]), limit, grows: true },
     ...neighbourhoodBudgets(address, { name: ACCOUNT, limit, account: emailKey }),
     { name: 'login-everywhere', ...everywhere },
   ];
@@ -150,6 +150,7 @@ function ownBudget(
     name: ACCOUNT,
     owner: JSON.stringify([admin._id, 'own', caller]),
     limit: context.settings.limits.loginAccount,
+    grows: true,
   };
 }
 

@@ -69,7 +69,7 @@ export async function guess<T>(
   check: () => Promise<T | false>,
 ): Promise<T | false> {
   const { admin } = account;
-  const budget: Budget = { name: 'second-factor', owner: admin._id, limit: GUESSES };
+  const budget: Budget = { name: 'second-factor', owner: admin._id, limit: GUESSES, grows: true };
   const failed = (action: 'session.sign_in_failed' | 'session.sign_in_throttled') =>
     countSignInFailure(context, { wanted: admin._id, accounts: [account], action });
   const consumed = await consume(context, budget);
