@@ -6,8 +6,8 @@ import type { Needs } from './context.ts';
 import { MASTER_COLLECTIONS } from './master.ts';
 import { insertUnlessThere, retryOnUnknownOutcome } from './retry.ts';
 
-/** Raised whenever {@link MASTER_COLLECTIONS} changes. */
-const SCHEMA = 2;
+/** Raised whenever {@link MASTER_COLLECTIONS} changes, or documents that an older version takes for altered. */
+export const SCHEMA = 2;
 
 /** Holds what is said of a database; a name that no tenant's collection can have. */
 const COLLECTION = 'tenantry';
@@ -51,6 +51,12 @@ export async function prepareDeployment(
   };
   if (known === undefined) await insertUnlessThere(context, () => collection.insertOne(fresh));
   const deployment = known ?? (await collection.findOne({ _id: 'deployment' })) ?? fresh;
+  if (deployment.schema > SCHEMA) {
+    throw new DeploymentMismatchError(
+      'MASTER_DB was used by a newer version of Tenantry, and this one does not know all that is there. ' +
+        'Use the newer version, or restore a backup of before.',
+    );
+  }
   if (seals.seal(deployment.audit_key, '') === undefined) {
     throw new DeploymentMismatchError(
       'AUDIT_SECRET, or JWT_SECRET where that is not set, is not the one that this deployment seals its audit logs with. ' +
@@ -58,8 +64,8 @@ export async function prepareDeployment(
     );
   }
   if (deployment.schema < SCHEMA || deployment.audit_key !== seals.current) {
-    const current = { schema: Math.max(SCHEMA, deployment.schema), audit_key: seals.current };
-    await collection.updateOne({ _id: 'deployment' }, { $set: current });
+    const own = { _id: 'deployment', schema: { $lte: SCHEMA } };
+    await collection.updateOne(own, { $set: { schema: SCHEMA, audit_key: seals.current } });
   }
   await ownTenants(context, deployment.deployment_id);
 }

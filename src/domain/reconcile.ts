@@ -1,11 +1,12 @@
 import type { Document, Filter, Scalar } from '../store/port.ts';
-import { BATCH_LIMIT } from '../store/port.ts';
 import type { Collection } from '../store/store.ts';
 import { writeDueCheckpoint } from './audit/checkpoint.ts';
 import { flushPendingAudit } from './audit/pending.ts';
 import { removeExpiredEntries } from './audit/retention.ts';
 import { countedSince, recordSignInFailures } from './audit/sign-in-failures.ts';
 import type { Context } from './context.ts';
+import type { Outcome } from './in-batches.ts';
+import { removeInBatches } from './in-batches.ts';
 import { purgeOrganization } from './organization/delete.ts';
 import { eraseOrganization } from './organization/erase.ts';
 import { resumeExpired } from './organization/journal.ts';
@@ -13,9 +14,6 @@ import { tryOpenMove } from './organization/rename.ts';
 import type { OrganizationDocument } from './organization/schema.ts';
 import { sendDueMail } from './outbox/outbox.ts';
 import { syncLateWrites } from './tenant-data/late-writes.ts';
-
-/** Items of a kind that one round takes at most: the rest comes in the next one. */
-const PAGE = 100;
 
 /** How long one round goes on with mails, in milliseconds: the next kind waits for it. */
 const MAIL_MS = 10_000;
@@ -40,13 +38,13 @@ export async function reconcile(context: Context, round: number): Promise<boolea
     await each(context, checkpoints, 'due_at', now, (checkpoint) => writeDueCheckpoint(context, checkpoint)),
     await guarded(context, 'mails', () => sendDueMails(context)),
     // Names whose lease is over; and what has expired, where the store does not clear it up by itself.
-    await guarded(context, 'names', () => names.deleteMany({ kind: 'name', due_at: { $lt: now } })),
+    await guarded(context, 'names', () =>
+      removeInBatches(context, names, { kind: 'name', due_at: { $lt: now } }, { due_at: 1 }),
+    ),
     await removeExpired(context, round, now),
   ];
   return pages.includes('full');
 }
-
-type Outcome = 'full' | 'done';
 
 async function whatIsDue(context: Context, organization: OrganizationDocument): Promise<unknown> {
   const { operation, status, next_placement } = organization;
@@ -57,27 +55,29 @@ async function whatIsDue(context: Context, organization: OrganizationDocument): 
 }
 
 /** Tries the mails that are due, until the mailer cannot be reached: then the rest would fail too. */
-async function sendDueMails(context: Context): Promise<number> {
+async function sendDueMails(context: Context): Promise<Outcome> {
+  const { duePage } = context.settings;
   const start = context.clock().getTime();
   const due = { due_at: { $lt: context.clock() } };
-  const page = await context.master.mails.find(due, { sort: { due_at: 1 }, limit: PAGE });
+  const page = await context.master.mails.find(due, { sort: { due_at: 1 }, limit: duePage });
   for (const mail of page) {
     if (context.clock().getTime() - start > MAIL_MS) break;
     try {
-      if ((await sendDueMail(context, mail)) === 'mailer_away') return 0;
+      if ((await sendDueMail(context, mail)) === 'mailer_away') return 'done';
     } catch (error) {
       context.log('warn', 'mail.failed', { mail_id: mail._id, error });
     }
   }
-  return page.length;
+  return page.length === duePage ? 'full' : 'done';
 }
 
 async function lookForLateWrites(context: Context, now: Date): Promise<Outcome> {
   return guarded(context, 'claims', async () => {
+    const { duePage } = context.settings;
     const filter = { kind: 'collection', due_at: { $lt: now } };
-    const claims = await context.master.collections.find(filter, { sort: { due_at: 1 }, limit: PAGE });
+    const claims = await context.master.collections.find(filter, { sort: { due_at: 1 }, limit: duePage });
     if (claims.length > 0) await syncLateWrites(context, claims);
-    return claims.length;
+    return claims.length === duePage ? 'full' : 'done';
   });
 }
 
@@ -87,6 +87,7 @@ const RETRY_MS = 5 * 60 * 1000;
 /**
  * Does it for every document of a page whose time is before the one given, in the order of the times. What fails for one
  * is put off.
+ * @returns whether there may be more: of these documents, or for one of them
  */
 async function each<T extends Document>(
   context: Context,
@@ -96,10 +97,12 @@ async function each<T extends Document>(
   work: (document: T) => Promise<unknown>,
 ): Promise<Outcome> {
   return guarded(context, collection.name, async () => {
-    const page = await collection.find({ [field]: { $lt: before } } as Filter, { sort: { [field]: 1 }, limit: PAGE });
+    const limit = context.settings.duePage;
+    const page = await collection.find({ [field]: { $lt: before } } as Filter, { sort: { [field]: 1 }, limit });
+    let outcome: Outcome = page.length === limit ? 'full' : 'done';
     for (const document of page) {
       try {
-        await work(document);
+        if ((await work(document)) === 'full') outcome = 'full';
       } catch (error) {
         context.log('warn', 'reconcile.item_failed', { collection: collection.name, id: document._id, error });
         const later = new Date(before.getTime() + RETRY_MS);
@@ -107,13 +110,13 @@ async function each<T extends Document>(
         await collection.updateOne(unchanged, { $set: { [field]: later } });
       }
     }
-    return page.length;
+    return outcome;
   });
 }
 
-async function guarded(context: Context, kind: string, work: () => Promise<number>): Promise<Outcome> {
+async function guarded(context: Context, kind: string, work: () => Promise<Outcome>): Promise<Outcome> {
   try {
-    return (await work()) === PAGE ? 'full' : 'done';
+    return await work();
   } catch (error) {
     context.log('warn', 'reconcile.kind_failed', { kind, error });
     return 'done';
@@ -124,31 +127,13 @@ async function removeExpired(context: Context, round: number, now: Date): Promis
   const { sessions, idempotency, budgets, mails, checkpoints } = context.master;
   const kinds = [sessions, idempotency, budgets, mails];
   const kind = kinds[round % (kinds.length + 1)] as unknown as Collection<Expiring> | undefined;
-  if (kind !== undefined) return guarded(context, 'expired', () => removeExpiredOf(context, kind, now));
+  if (kind !== undefined) {
+    const expired = { expires_at: { $lt: now } };
+    return guarded(context, 'expired', () => removeInBatches(context, kind, expired, { expires_at: 1 }));
+  }
   if (context.settings.auditRetentionMs === 0) return 'done';
   const before = new Date(now.getTime() - context.settings.auditRetentionMs);
   return each(context, checkpoints, 'oldest_at', before, (checkpoint) => removeExpiredEntries(context, checkpoint));
 }
 
 type Expiring = { readonly _id: string; readonly expires_at: Date };
-
-/** Batches that one round removes at most. */
-const MAX_BATCHES = 20;
-
-/** Batch by batch: strangers can make very many budgets, and the embedded store serves nobody else during a command. */
-async function removeExpiredOf({ wait }: Context, kind: Collection<Expiring>, now: Date): Promise<number> {
-  const expired = { expires_at: { $lt: now } };
-  let removed = 0;
-  for (let batch = 1; batch <= MAX_BATCHES; batch++) {
-    const ids = await kind.find(expired, {
-      sort: { expires_at: 1 },
-      limit: BATCH_LIMIT,
-      projection: { expires_at: 1 },
-    });
-    // A budget may begin a new window in between.
-    if (ids.length > 0) removed += await kind.deleteMany({ ...expired, _id: { $in: ids.map(({ _id }) => _id) } });
-    if (ids.length < BATCH_LIMIT) break;
-    await wait(1);
-  }
-  return removed;
-}

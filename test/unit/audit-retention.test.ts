@@ -32,6 +32,8 @@ import {
 const OLD = 4;
 const YOUNG = 3;
 
+const HOUR_MS = 60 * 60 * 1000;
+
 async function newTenant() {
   const executor = createSqliteExecutor(openSqliteFile(':memory:'));
   await prepareAuditStore(executor);
@@ -153,18 +155,18 @@ describe('old entries', () => {
     expect(await check()).toMatchObject({ valid: true, from: 8, to: 8 });
   });
 
-  test('are removed a page at a time', async () => {
-    const { remove, sequences, checkpoint, time, recordMany, bring, check } = await newTenant();
+  test('are removed page by page, and the checkpoint is brought up so, while a page was full', async () => {
+    const { remove, sequences, checkpoint, time, recordMany, bring, check, context, id } = await newTenant();
     await recordMany(1200);
-    for (let pages = 0; pages < 3; pages++) await bring();
+    expect([await bring(), await bring(), await bring()]).toEqual(['full', 'full', 'done']);
     expect((await checkpoint()).sequence).toBe(1201);
     time.now += 2 * RETENTION_MS;
-    for (const left of [701, 201, 1]) {
-      expect((await checkpoint()).oldest_at?.getTime()).toBeLessThan(time.now - RETENTION_MS);
-      await remove();
-      expect(await sequences()).toHaveLength(left);
-      expect(await check()).toMatchObject({ valid: true, from: 1202 - left });
-    }
+    expect(await remove()).toBe('done');
+    expect(await sequences()).toEqual([1201]);
+    expect(
+      context.logged.flatMap(({ event, particulars }) => (event === 'audit.removed' ? [particulars] : [])),
+    ).toEqual([500, 1000, 1200].map((sequence) => ({ organization_id: id, sequence, seal: expect.any(String) })));
+    expect(await check()).toMatchObject({ valid: true, from: 1201 });
   });
 
   test('an old one behind a young one stays with it', async () => {
@@ -265,6 +267,21 @@ describe('old entries', () => {
     if (changed === undefined) throw new Error('The admin is not there.');
     await changeWithoutRecording(context, organization, changed);
     expect(await check()).toMatchObject({ valid: true, to: 4 });
+    await admins.updateOne({ _id: admin._id }, { $set: { audit_pending: null, audit_due_at: null } });
+    expect((await broken())?.fault).toBe('pending_altered');
+  });
+
+  test('an event of two hours after them is a fault when it is nowhere, however short the time is that entries are kept', async () => {
+    const { context, organization, admin, admins, time, bring, remove, check, broken, sequences, recordMany } =
+      await newTenant();
+    time.now += 2 * HOUR_MS;
+    await changeWithoutRecording(context, organization, admin);
+    await recordMany(1);
+    await bring();
+    time.now += RETENTION_MS - HOUR_MS;
+    await remove();
+    expect(await sequences()).toEqual([2]);
+    expect(await check()).toMatchObject({ valid: true, from: 2, to: 2 });
     await admins.updateOne({ _id: admin._id }, { $set: { audit_pending: null, audit_due_at: null } });
     expect((await broken())?.fault).toBe('pending_altered');
   });

@@ -1,10 +1,16 @@
+import { createHash } from 'node:crypto';
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { AuditEntry } from '../../src/domain/audit/schema.ts';
+import { entryId } from '../../src/domain/audit/schema.ts';
 import { checkChain } from '../../src/domain/audit/verify.ts';
 import type { Context } from '../../src/domain/context.ts';
+import { SCHEMA } from '../../src/domain/deployment.ts';
+import { MASTER_COLLECTIONS } from '../../src/domain/master.ts';
 import { deleteOrganization } from '../../src/domain/organization/delete.ts';
 import { getErasure } from '../../src/domain/organization/erasure.ts';
 import type { OrganizationDocument } from '../../src/domain/organization/schema.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
+import { reconcile } from '../../src/domain/reconcile.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { Services } from '../../src/services.ts';
 import type { CommandOf, Executor, Op } from '../../src/store/port.ts';
@@ -71,6 +77,24 @@ test('an instance with another secret does not start; one with the old secret li
   await instance({ AUDIT_SECRET: `${other},${old}` }).prepare();
   // From now on the new one seals: an instance that knows the old one alone is late.
   await expect(instance().prepare()).rejects.toThrow(/AUDIT_SECRET/);
+});
+
+test('an instance does not start on a database that a newer version has used, and leaves it as it is', async () => {
+  const collection = context.master.database.collection('tenantry');
+  await collection.updateOne({ _id: 'deployment' }, { $set: { schema: SCHEMA + 1 } });
+  await expect(instance().prepare()).rejects.toThrow(/newer version/);
+  expect(await collection.findOne({ _id: 'deployment' })).toMatchObject({ schema: SCHEMA + 1 });
+});
+
+/** What each schema stands for: a new one is added, an old one never changes. */
+const SCHEMAS: Readonly<Record<number, string>> = {
+  2: '80973b4aac5c0b52c57ea305d404f704223aeca2ca6741b1d310ebac832a7281',
+};
+
+test('whoever changes a collection or an index of the master database raises SCHEMA', () => {
+  const hash = createHash('sha256').update(JSON.stringify(MASTER_COLLECTIONS)).digest('hex');
+  const isNewest = Math.max(...Object.keys(SCHEMAS).map(Number)) === SCHEMA;
+  expect({ isNewest, hash }).toEqual({ isNewest: true, hash: SCHEMAS[SCHEMA] });
 });
 
 test('an instance finds the deployment by two reads', async () => {
@@ -233,6 +257,38 @@ describe('the audit log, with AUDIT_RETENTION_DAYS', () => {
     expect(await context.master.checkpoints.findOne({ _id })).toBeUndefined();
     expect(await context.master.organizations.findOne({ _id })).toMatchObject({ status: 'erased', address_key: null });
     expect(await check(_id)).toMatchObject({ valid: true, from: 1, to: 0, head: null });
+  });
+
+  test('of an erased organization goes in batches, of which a round does some, and its checkpoint goes last', async () => {
+    const owner = await ownerOf(context, 'Long');
+    const { _id } = owner.organization;
+    await deleteOrganization(context, { principal: owner, organization_name: 'Long' });
+    const [entry] = (await context.master.audit.find({ organization_id: _id })) as [AuditEntry];
+    const LEFT = 500;
+    for (let sequence = 1000; sequence < 21_000 + LEFT; sequence++) {
+      await context.master.audit.insertOne({ ...entry, _id: entryId(_id, sequence), event_id: `${sequence}` });
+    }
+    const removals: string[] = [];
+    const recording: Executor = {
+      ...executor,
+      execute: <O extends Op>(command: CommandOf<O>) => {
+        if ('collection' in command && /^audit/.test(command.collection) && /^delete/.test(command.op)) {
+          removals.push(command.collection);
+        }
+        return executor.execute<O>(command);
+      },
+    };
+    const removing = instance({}, recording).context;
+    time.advance(401 * DAY_MS);
+    expect(await reconcile(removing, 0)).toBe(true);
+    expect(removals).toEqual(Array.from({ length: 20 }, () => 'audit'));
+    expect(await context.master.audit.count({ organization_id: _id })).toBeGreaterThan(LEFT);
+    expect(await context.master.checkpoints.findOne({ _id })).toBeDefined();
+    time.advance(1);
+    await reconcile(removing, 0);
+    expect(removals.slice(20)).toEqual(['audit', 'audit_checkpoints']);
+    expect(await context.master.audit.count({ organization_id: _id })).toBe(0);
+    expect(await context.master.checkpoints.findOne({ _id })).toBeUndefined();
   });
 });
 

@@ -1,9 +1,12 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { firstCheckpoint } from '../../src/domain/audit/checkpoint.ts';
+import { insertMail } from '../../src/domain/outbox/outbox.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { GatewayNamespace } from '../../src/store/gateway/executor.ts';
 import { replyTo } from '../../src/store/gateway/executor.ts';
 import type { Executor } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
+import { createInstance, ownerOf } from '../support/instance.ts';
 
 vi.mock('cloudflare:workers', () => ({ DurableObject: class {} }));
 const printed = vi.spyOn(console, 'log').mockImplementation(() => {});
@@ -118,6 +121,47 @@ describe('an isolate', () => {
     for (let request = 0; request < 2; request++) await get('/health/live');
     const events = printed.mock.calls.map(([line]) => JSON.parse(String(line)));
     expect(events.filter(({ event }) => event === 'service.started')).toMatchObject([{ store: 'embedded' }]);
+  });
+
+  test('does a bounded part of a backlog of every kind in a run, and sends mails meanwhile', async () => {
+    const BACKLOG = 300;
+    // A quarter of what the runtime allows; it refuses the calls after that.
+    const SUBREQUESTS = 2500;
+    const { context } = createInstance(executor, { MASTER_DB: 'master_db' });
+    await worker.scheduled(undefined, env);
+    const { organization, admin } = await ownerOf(context, 'Busy');
+    const { organizations, collections, signInFailures, checkpoints, mails } = context.master;
+    const past = new Date(Date.now() - 3 * 60 * 60_000);
+    for (let item = 0; item < BACKLOG; item++) {
+      const id = context.newId();
+      const own = { _id: id, organization_id: id, due_at: past };
+      const stub = { ...organization, ...own, status: 'erased', key: '', name: '', erased_at: past } as const;
+      await organizations.insertOne(stub);
+      const placement = { ...organization.placement, collection: `org_${item}` };
+      const left = { state: 'dropped', asides: {}, version: 1, quiet_since: past, operation_id: id } as const;
+      await collections.insertOne({ ...own, ...left, kind: 'collection', placement });
+      const failures = { event_id: id, count: 1, address: null, request_id: '', first_at: past, last_at: past };
+      const account = { organization_id: organization._id, admin_id: admin._id };
+      await signInFailures.insertOne({ ...failures, ...account, _id: id, action: 'session.sign_in_failed' });
+      await checkpoints.insertOne({ ...firstCheckpoint(context, id), due_at: past });
+      const mail = { ...account, kind: 'password_changed', to: admin.email, to_key: admin.email_key } as const;
+      await insertMail(context, { ...mail, _id: id });
+      await mails.updateOne({ _id: id }, { $set: { due_at: past } });
+    }
+    let calls = 0;
+    beforeCall = async () => {
+      if (++calls > SUBREQUESTS) throw new Error('Too many subrequests.');
+    };
+    await worker.scheduled(undefined, env);
+    expect(calls).toBeLessThan(SUBREQUESTS);
+    const left = await Promise.all([
+      organizations.count({ status: 'erased', due_at: past }),
+      collections.count({ kind: 'collection', due_at: past }),
+      signInFailures.count({}),
+      checkpoints.count({ due_at: past }),
+      mails.count({ due_at: past }),
+    ]);
+    expect(left).toEqual(left.map(() => BACKLOG - 80));
   });
 
   test('does not serve with an invalid variable, and its log names the variable', async () => {

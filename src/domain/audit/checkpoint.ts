@@ -3,6 +3,7 @@
  * chain's end by the reconciler. It stays due until a look finds nothing new.
  */
 import type { Needs } from '../context.ts';
+import type { Outcome } from '../in-batches.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import type { AuditFault } from './chain.ts';
 import { lastEntry, PAGE, readChain } from './chain.ts';
@@ -42,11 +43,12 @@ export async function makeCheckpointDue(context: Needs<'master' | 'clock'>, orga
  * Brings a checkpoint that is due up to the chain's end, a page of entries at a time: only forward, never one that was
  * tampered with, and only over entries that follow from the one it names. So no end that was cut off is covered by what
  * is recorded later.
+ * @returns `full` where the chain may go on
  */
 export async function writeDueCheckpoint(
   context: Needs<'master' | 'clock' | 'seals' | 'wait' | 'log'>,
   checkpoint: AuditCheckpoint,
-): Promise<void> {
+): Promise<Outcome | undefined> {
   const { checkpoints } = context.master;
   const { key: _key, seal, ...content } = checkpoint;
   const { _id, sequence, entry, due_at } = content;
@@ -54,11 +56,12 @@ export async function writeDueCheckpoint(
   const { entries, fault } = await readChain(context, _id, { sequence, seal: entry });
   const last = entries.at(-1);
   if (last !== undefined) {
+    const outcome = entries.length === PAGE ? 'full' : 'done';
     const next = sealCheckpoint(context.seals, {
       ...content,
       sequence: last.sequence,
       entry: last.seal,
-      due_at: entries.length === PAGE ? context.clock() : dueSoon(context),
+      due_at: outcome === 'full' ? context.clock() : dueSoon(context),
       // Before any time: what the oldest entry is now is looked at.
       oldest_at: checkpoint.oldest_at ?? new Date(0),
     });
@@ -66,13 +69,14 @@ export async function writeDueCheckpoint(
     if (matched === 1) {
       context.log('info', 'audit.checkpoint', { organization_id: _id, sequence: next.sequence, seal: next.entry });
     }
-    return;
+    return outcome;
   }
   if (fault !== undefined) return refuseCheckpoint(context, { _id, seal }, 'due_at', fault);
   await checkpoints.updateOne({ _id, seal, due_at }, { $set: { due_at: null } });
   // An entry that came since found the checkpoint due still.
   const now = await lastEntry(context, _id);
   if (now !== undefined && sequenceOf(now._id) > sequence) await makeCheckpointDue(context, _id);
+  return undefined;
 }
 
 /**
@@ -84,7 +88,8 @@ export async function refuseCheckpoint(
   asRead: { readonly _id: string; readonly seal?: string },
   due: 'due_at' | 'oldest_at',
   fault: AuditFault = 'checkpoint_lost',
-): Promise<void> {
+): Promise<undefined> {
   const { matched } = await master.checkpoints.updateOne(asRead, { $set: { [due]: null } });
   if (matched === 1) log('error', 'audit.checkpoint_refused', { organization_id: asRead._id, fault });
+  return undefined;
 }

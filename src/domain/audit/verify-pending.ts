@@ -81,11 +81,14 @@ export async function areAllRecorded(
       if (entry.organization_id === id && isGenuineEntry(seals, entry)) missing.delete(entry.event_id);
     }
   }
-  return [...missing].every((event) => removedUntil !== null && madeAt(event) < removedUntil.getTime() + DAY_MS);
+  return [...missing].every((event) => removedUntil !== null && madeAt(event) < removedUntil.getTime() + CLOCK_MS);
 }
 
-/** A clock that was set back gives ids of a later time than the notes that follow. */
-const DAY_MS = 24 * 60 * 60 * 1000;
+/**
+ * A clock that was set back gives ids of a later time than the notes that follow. It is far less than the shortest time
+ * that entries are kept: an event of that time that is nowhere is a fault.
+ */
+const CLOCK_MS = 60 * 60 * 1000;
 
 /** When the id that an event's begins with was made (UUIDv7): not after the event. NaN for another id. */
 function madeAt(eventId: string): number {

@@ -51,7 +51,7 @@ export async function deleteOrganization(
 }
 
 /** Finishes a delete: ends the sessions of an organization that is kept, and erases any other. */
-export async function resumeDelete(context: Context, organization: OrganizationDocument): Promise<void> {
+export async function resumeDelete(context: Context, organization: OrganizationDocument): Promise<unknown> {
   const { operation, status, _id } = organization;
   if (operation?.kind !== 'delete') return;
   if (status === 'deleting') return eraseOrganization(context, organization);

@@ -3,6 +3,8 @@ import { record } from '../audit/record.ts';
 import { entriesBetween, MAX_SEQUENCE } from '../audit/schema.ts';
 import type { Context } from '../context.ts';
 import { nextLook } from '../due.ts';
+import type { Outcome } from '../in-batches.ts';
+import { removeInBatches } from '../in-batches.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import { dropCollections } from '../tenant-data/collections.ts';
 import type { OrganizationDocument } from './schema.ts';
@@ -10,8 +12,9 @@ import type { OrganizationDocument } from './schema.ts';
 /**
  * Erases everything of an organization that is `deleting`, and leaves a stub. The same again for a stub: an instance
  * that was paused while it created the organization may have added something since.
+ * @returns whether more of its log is to be removed, at once
  */
-export async function eraseOrganization(context: Context, organization: OrganizationDocument): Promise<void> {
+export async function eraseOrganization(context: Context, organization: OrganizationDocument): Promise<Outcome> {
   const { admins, sessions, mails, idempotency, names } = context.master;
   const own = { organization_id: organization._id };
   const [pending] = await Promise.all([
@@ -33,19 +36,19 @@ export async function eraseOrganization(context: Context, organization: Organiza
     retryOnUnknownOutcome(context, () => names.deleteMany({ ...own, kind: 'name' })),
     operation?.kind === 'delete' && operation.audit !== null && record(context, operation.audit),
   ]);
-  await removeExpiredLog(context, organization);
-  await leaveStub(context, organization);
+  const log = await removeExpiredLog(context, organization);
+  await leaveStub(context, organization, log);
+  return log;
 }
 
 /** Nothing is left of a log when the time is over since its organization was erased, not even the last entry. */
-async function removeExpiredLog(context: Context, { _id, erased_at }: OrganizationDocument): Promise<void> {
+async function removeExpiredLog(context: Context, { _id, erased_at }: OrganizationDocument): Promise<Outcome> {
   const { master, settings, clock } = context;
   const keptSince = clock().getTime() - settings.auditRetentionMs;
-  if (settings.auditRetentionMs === 0 || erased_at === null || erased_at.getTime() >= keptSince) return;
-  await Promise.all([
-    retryOnUnknownOutcome(context, () => master.audit.deleteMany(entriesBetween(_id, 1, MAX_SEQUENCE))),
-    retryOnUnknownOutcome(context, () => master.checkpoints.deleteOne({ _id })),
-  ]);
+  if (settings.auditRetentionMs === 0 || erased_at === null || erased_at.getTime() >= keptSince) return 'done';
+  const removed = await removeInBatches(context, master.audit, entriesBetween(_id, 1, MAX_SEQUENCE), { _id: 1 });
+  if (removed === 'done') await retryOnUnknownOutcome(context, () => master.checkpoints.deleteOne({ _id }));
+  return removed;
 }
 
 /** False where a create was rolled back: its delete has nothing to record, and its stub says that nothing named it. */
@@ -53,7 +56,7 @@ const wasActive = ({ operation, named_by }: OrganizationDocument): boolean =>
   operation?.kind === 'delete' ? operation.audit !== null : named_by !== '';
 
 /** Nothing personal remains: neither a name nor what makes the addresses in the audit log readable. */
-async function leaveStub(context: Context, organization: OrganizationDocument): Promise<void> {
+async function leaveStub(context: Context, organization: OrganizationDocument, log: Outcome): Promise<void> {
   const { _id, status, erased_at } = organization;
   const now = context.clock();
   const isRepeated = status === 'erased';
@@ -62,7 +65,7 @@ async function leaveStub(context: Context, organization: OrganizationDocument): 
     context.master.organizations.updateOne(
       { _id, status },
       isRepeated
-        ? { $set: { due_at: nextLook(now, since) }, $inc: { version: 1 } }
+        ? { $set: { due_at: log === 'full' ? now : nextLook(now, since) }, $inc: { version: 1 } }
         : {
             $set: {
               name: '',
