@@ -86,7 +86,7 @@ export function createServices(config: Config, platform: Platform) {
     return {
       hash: (password) => hasher.hash(password, caller()),
       verify: (password, hash = '') => hasher.verify(password, hash, caller()),
-      admit: hasher.admit ?? ((signIn) => signIn()),
+      admit: (signIn) => (hasher.admit === undefined ? signIn() : hasher.admit(signIn, caller())),
       share: (work) => (hasher.share === undefined ? work() : hasher.share(work, caller())),
       isOutdated: (hash) => (costOf(hash) ?? config.BCRYPT_COST) < config.BCRYPT_COST,
     };

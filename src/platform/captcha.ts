@@ -6,8 +6,8 @@ import { DomainError } from '../domain/errors.ts';
 /** Less than a request has. */
 const TIMEOUT_MS = 3000;
 
-/** Error codes that say nothing of the token: the secret is wrong, or the verifier failed. */
-const NOT_THE_TOKEN = ['missing-input-secret', 'invalid-input-secret', 'internal-error'];
+/** Error codes that say nothing of the token: the secret is wrong, or another site's, or the verifier failed. */
+const NOT_THE_TOKEN = ['missing-input-secret', 'invalid-input-secret', 'sitekey-secret-mismatch', 'internal-error'];
 
 const answerSchema = z.object({ success: z.boolean(), 'error-codes': z.array(z.string()).default([]) });
 

@@ -21,10 +21,10 @@ export function createEncryption(secrets: readonly string[]): Encryption {
       return Buffer.concat([iv, new Uint8Array(encrypted)]).toString('base64url');
     },
     decrypt: async (encrypted, about) => {
-      const bytes = new Uint8Array(Buffer.from(encrypted, 'base64url'));
-      const iv = bytes.subarray(0, IV_BYTES);
       for (const key of keys) {
         try {
+          const bytes = new Uint8Array(Buffer.from(encrypted, 'base64url'));
+          const iv = bytes.subarray(0, IV_BYTES);
           const text = await crypto.subtle.decrypt(
             parameters(iv, about),
             await importKey(key),
@@ -32,7 +32,7 @@ export function createEncryption(secrets: readonly string[]): Encryption {
           );
           return new TextDecoder().decode(text);
         } catch {
-          // It was encrypted with another key, about something else, or not by this service.
+          // It was encrypted with another key, about something else, or not by this service; or it is no text.
         }
       }
       return undefined;

@@ -2,7 +2,14 @@ import type { ServerResponse } from 'node:http';
 import { startHttpServer } from './http-server.ts';
 
 /** How a verifier answers from now on; `answers`: as Turnstile does. */
-export type Verdict = 'answers' | 'fails' | 'redirects' | 'talks' | 'hangs' | 'refuses the secret';
+export type Verdict =
+  | 'answers'
+  | 'fails'
+  | 'redirects'
+  | 'talks'
+  | 'hangs'
+  | 'refuses the secret'
+  | 'knows another site';
 
 export type CaptchaVerifier = {
   readonly url: string;
@@ -42,6 +49,8 @@ export async function startCaptchaVerifier(): Promise<CaptchaVerifier> {
         return say(response, 307, { success: true }, { Location: '/elsewhere' });
       case 'talks':
         return say(response, 200, 'success: true');
+      case 'knows another site':
+        return say(response, 200, { success: false, 'error-codes': ['sitekey-secret-mismatch'] });
       case 'refuses the secret':
         return say(response, 200, { success: false, 'error-codes': ['invalid-input-secret'] });
     }
@@ -56,7 +65,8 @@ export async function startCaptchaVerifier(): Promise<CaptchaVerifier> {
     secret,
     env: { CAPTCHA_VERIFY_URL: url, CAPTCHA_SECRET: secret },
     newToken: () => {
-      const token = `solved.${++made}`;
+      // As long as hCaptcha's become.
+      const token = `solved.${++made}.${'x'.repeat(5000)}`;
       unused.add(token);
       return token;
     },

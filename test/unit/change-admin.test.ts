@@ -6,6 +6,8 @@ import { auditNote } from '../../src/domain/audit/note.ts';
 import type { AuditNote } from '../../src/domain/audit/schema.ts';
 import { sealChange } from '../../src/domain/audit/sealing.ts';
 import type { Context } from '../../src/domain/context.ts';
+import { changeCredentials } from '../../src/domain/organization/update.ts';
+import { authenticate } from '../../src/domain/session/authenticate.ts';
 import type { Principal } from '../../src/domain/session/schema.ts';
 import { logOutEverywhere } from '../../src/domain/session/sessions.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
@@ -134,14 +136,38 @@ describe('a change of an admin', () => {
 });
 
 describe('a logout from everywhere', () => {
-  test('raises the epoch once for all who ask for it at once', async () => {
+  test('raises the epoch, records it and leaves no session, for each of those who ask at once', async () => {
     const owner = await ownerOf(context, 'Everywhere');
     await Promise.all(
       [1, 2, 3].map((seed) => logOutEverywhere(open(shuffled(executor, seed)).context, { principal: owner })),
     );
     const admin = await context.master.admins.findOne({ _id: owner.admin._id });
-    expect(admin).toMatchObject({ epoch: owner.admin.epoch + 1, version: owner.admin.version + 1 });
+    expect(admin).toMatchObject({ epoch: owner.admin.epoch + 3, version: owner.admin.version + 3 });
+    expect(await context.master.audit.count({ action: 'session.signed_out_everywhere' })).toBe(3);
     expect(await context.master.sessions.count({ admin_id: owner.admin._id })).toBe(0);
+  });
+
+  test('ends the session of a thief who changes the account at the same time', async () => {
+    const ends = { thiefFirst: 0, ownerFirst: 0 };
+    for (let seed = 1; seed <= 60; seed++) {
+      const owner = await ownerOf(context, `Thief ${seed}`);
+      const { organization, admin } = owner;
+      const thief = await principalOf(context, organization._id, admin._id);
+      const email = admin.email.toUpperCase();
+      const [stolen] = await Promise.all([
+        changeCredentials(open(shuffled(executor, seed)).context, { principal: thief, email }).catch(() => undefined),
+        logOutEverywhere(open(shuffled(executor, -seed)).context, { principal: owner }),
+      ]);
+      ends[stolen === undefined ? 'ownerFirst' : 'thiefFirst']++;
+      if (stolen !== undefined) {
+        await expect(authenticate(context, stolen.access_token)).rejects.toMatchObject({ code: 'invalid_token' });
+      }
+      expect(await context.master.sessions.count({ admin_id: admin._id }), `seed ${seed}`).toBe(0);
+      const event = { organization_id: organization._id, action: 'session.signed_out_everywhere' };
+      expect(await context.master.audit.count(event), `seed ${seed}`).toBe(1);
+    }
+    // Both orders came, or the seeds prove nothing.
+    expect(Math.min(ends.thiefFirst, ends.ownerFirst)).toBeGreaterThan(0);
   });
 
   test('and another change of the admin at once are both made', async () => {

@@ -6,10 +6,12 @@ import { checkNewPassword } from '../../src/domain/admin/password-policy.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { DomainError } from '../../src/domain/errors.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
+import { restoreOrganization } from '../../src/domain/organization/restore.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
 import type { Bound, Hasher } from '../../src/platform/hashing/hasher.ts';
 import { createHasher, HasherBusyError, queue, queues, slots } from '../../src/platform/hashing/hasher.ts';
+import { createWorkerHasher } from '../../src/platform/hashing/worker.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import { createServices } from '../../src/services.ts';
 import type { Executor } from '../../src/store/port.ts';
@@ -220,7 +222,12 @@ describe('sign-ins at once', () => {
     await executor.close();
   });
 
-  test('over the bound of sign-ins are refused without a store call', async () => {
+  const nobody = { email: 'nobody@example.com', password: PASSWORD };
+
+  test.each([
+    ['sign-in', (context: Context) => logIn(context, nobody)],
+    ['restore', (context: Context) => restoreOrganization(context, { ...nobody, organization_name: 'None' })],
+  ])('over the bound of sign-ins are refused without a store call: a %s', async (_, enter) => {
     const executor = createSqliteExecutor(openSqliteFile(':memory:'));
     const calls: string[] = [];
     const counting: Executor = {
@@ -241,7 +248,7 @@ describe('sign-ins at once', () => {
       jwtSecret: 'for tests only: 32 bytes and more of it',
       log: () => {},
     });
-    const signIn = () => logIn(services.context, { email: 'nobody@example.com', password: PASSWORD });
+    const signIn = () => enter(services.context);
     const first = signIn();
     const finish = await until('the first to hash', () => held[0]);
     calls.length = 0;
@@ -249,6 +256,30 @@ describe('sign-ins at once', () => {
     expect(calls).toEqual([]);
     finish();
     await expect(first).rejects.toMatchObject({ code: 'invalid_credentials' });
+    await executor.close();
+  });
+
+  test('on Workers take half of the slots for one /48 of addresses: others sign in beside them', async () => {
+    const executor = createSqliteExecutor(openSqliteFile(':memory:'));
+    const services = createInstance(executor, {}, { hasher: createWorkerHasher({ cost: 10 }) });
+    const finish: (() => void)[] = [];
+    const signIn = (address: string) => {
+      const { passwords } = services.contextFor({
+        request: { id: 'test', address, device: null },
+        noteBudget: () => {},
+      });
+      return passwords.admit(() => new Promise<void>((resolve) => finish.push(resolve)));
+    };
+    const signIns = [1, 2, 3, 4, 5, 6].map((network) => signIn(`2001:db8:bad:${network}::1`));
+    const others = [1, 2, 3, 4].map((network) => signIn(`192.0.${network}.1`));
+    await expect(signIn('203.0.113.1')).rejects.toThrow(HasherBusyError);
+    for (const end of finish) end();
+    const [held, beside] = [await Promise.allSettled(signIns), await Promise.allSettled(others)];
+    const admitted = (all: typeof held) => all.filter(({ status }) => status === 'fulfilled').length;
+    expect([admitted(held), admitted(beside)]).toEqual([4, 4]);
+    const again = signIn('2001:db8:bad:1::1');
+    finish.at(-1)?.();
+    await again;
     await executor.close();
   });
 

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { changePassword, resetPassword } from '../../src/domain/admin/password.ts';
 import { flushPendingAudit } from '../../src/domain/audit/pending.ts';
+import { recordSignInFailuresOf } from '../../src/domain/audit/sign-in-failures.ts';
 import type { Context } from '../../src/domain/context.ts';
 import type { DomainError } from '../../src/domain/errors.ts';
 import { tokenText } from '../../src/domain/one-time-token/one-time-token.ts';
@@ -105,6 +106,12 @@ const adminOf = async ({ admin_id }: Pick<Account, 'admin_id'>) => {
 
 const actionsOf = async ({ organization_id }: Account) =>
   (await context.master.audit.find({ organization_id }, { sort: { _id: 1 } })).map(({ action }) => action);
+
+/** A token to reset the password, as it is mailed. */
+async function resetToken(account: Account): Promise<string> {
+  const mail = await insertMail(context, tokenMail('password_reset', await adminOf(account)));
+  return mail.token === null ? '' : (await tokenText(context, mail, mail.token)).text;
+}
 
 const count = (actions: readonly string[], wanted: string) => actions.filter((action) => action === wanted).length;
 
@@ -236,6 +243,19 @@ describe('a secret', () => {
     }
   });
 
+  test.each([
+    ['a number', { 'second_factor.secret': 5 }],
+    ['null', { 'second_factor.secret': null }],
+    ['a list', { 'second_factor.secret': ['a'] }],
+    ['nothing beside it', { second_factor: { secret: 'no secret' } }],
+  ])('that somebody replaced in the database by what is no text is not readable: %s', async (_, $set) => {
+    const account = await newAccountWithFactor();
+    await context.master.admins.updateOne({ _id: account.admin_id }, { $set });
+    for (const code of [codeAt(account.secret), 'no code']) {
+      expect(await codeOfError(signIn(account, code))).toBe('invalid_credentials');
+    }
+  });
+
   test('that waits is in force for nothing, is replaced by the next one, and ends after 15 minutes', async () => {
     const account = await newAccount();
     const confirm = async (secret: string) =>
@@ -323,6 +343,66 @@ describe('guesses of codes', () => {
     expect(await codeOfError(signIn(account, guesses[6]))).toBe('invalid_credentials');
   });
 
+  test('of a stranger who has the password keep nobody out who is recognized, by address or device', async () => {
+    const account = await newAccountWithFactor();
+    const from = (address: string) => ({ ...context, request: { ...REQUEST, address } });
+    const home = await signIn(account, codeAt(account.secret));
+    const keepOut = async () => {
+      for (let tried = 0; tried < 6; tried++) await codeOfError(signIn(account, 'no code', from('198.51.100.1')));
+      expect(await codeOfError(signIn(account, 'no code', from('203.0.113.1')))).toBe('too_many_requests');
+    };
+    await keepOut();
+    time.advance(STEP_MS);
+    expect(await codeOfError(signIn(account, codeAt(account.secret)))).toBe('done');
+    await keepOut();
+    time.advance(STEP_MS);
+    const device_cookies = [home.device_cookie.value];
+    const away = { ...account, code: codeAt(account.secret), device_cookies };
+    expect(await codeOfError(logIn(from('203.0.113.2'), away))).toBe('done');
+    await keepOut();
+    const password = 'another horse battery';
+    await resetPassword(from('203.0.113.3'), { token: await resetToken(account), password });
+    time.advance(STEP_MS);
+    const after = signIn({ ...account, password }, codeAt(account.secret), from('203.0.113.3'));
+    expect(await codeOfError(after)).toBe('done');
+  });
+
+  test('are no more for who resets the password again and again', async () => {
+    const account = await newAccountWithFactor();
+    const results: string[] = [];
+    for (let reset = 1; reset <= 4; reset++) {
+      const by = { ...context, request: { ...REQUEST, address: `203.0.113.${reset}` } };
+      const password = `another horse battery ${reset}`;
+      const { device_cookie } = await resetPassword(by, { token: await resetToken(account), password });
+      const guess = { ...account, password, code: 'no code', device_cookies: [device_cookie.value] };
+      for (let tried = 0; tried < 4; tried++) results.push(await codeOfError(logIn(by, guess)));
+    }
+    expect([count(results, 'invalid_credentials'), count(results, 'too_many_requests')]).toEqual([5, 11]);
+  });
+
+  test('and sign-ins with the password alone are counted for the audit log', async () => {
+    context = open(executor, { DELETE_RETENTION_DAYS: '1' });
+    const account = await newAccountWithFactor();
+    const { organization_name, email } = account;
+    const counted = async () => {
+      const failures = await context.master.signInFailures.find({ admin_id: account.admin_id });
+      return failures.map(({ action, count: times }) => `${action} ${times}`).sort();
+    };
+    for (const code of [undefined, 'no code', undefined]) await codeOfError(signIn(account, code));
+    expect(await counted()).toEqual(['session.sign_in_failed 1', 'session.sign_in_incomplete 2']);
+    await deleteOrganization(context, { principal: await account.principal(), organization_name });
+    await context.master.signInFailures.deleteMany({});
+    for (const code of [undefined, 'no code', undefined]) {
+      await codeOfError(restoreOrganization(context, { organization_name, email, password: PASSWORD, code }));
+    }
+    expect(await counted()).toEqual(['session.sign_in_failed 1', 'session.sign_in_incomplete 2']);
+    await recordSignInFailuresOf(context, account.organization_id);
+    expect((await actionsOf(account)).filter((action) => action.startsWith('session.sign_in_')).sort()).toEqual([
+      'session.sign_in_failed',
+      'session.sign_in_incomplete',
+    ]);
+  });
+
   test('are few also where the limits of sign-ins are off', async () => {
     const off = open(executor, { LIMIT_LOGIN_ADDRESS: 'off', LIMIT_LOGIN_ACCOUNT: 'off' });
     const account = await newAccountWithFactor();
@@ -363,6 +443,10 @@ describe('other ways in by a password', () => {
     }
     const refused = logIn(context, { email, password: PASSWORD });
     await expect(refused).rejects.toMatchObject({ code: 'organization_required', organizations: names });
+    const counted = await context.master.signInFailures.find({});
+    expect(counted.map(({ action, count: times }) => [action, times])).toEqual(
+      names.map(() => ['session.sign_in_incomplete', 1]),
+    );
     const named = logIn(context, { email, password: PASSWORD, organization_name: 'First' });
     expect(await codeOfError(named)).toBe('second_factor_required');
     expect((await context.master.admins.find({})).map(({ known_addresses }) => known_addresses)).toEqual([
@@ -387,10 +471,8 @@ describe('other ways in by a password', () => {
 
   test('a reset of the password leaves the second factor in force', async () => {
     const account = await newAccountWithFactor();
-    const mail = await insertMail(context, tokenMail('password_reset', await adminOf(account)));
-    const token = mail.token === null ? '' : (await tokenText(context, mail, mail.token)).text;
     const password = 'another horse battery';
-    await resetPassword(context, { token, password });
+    await resetPassword(context, { token: await resetToken(account), password });
     expect(await codeOfError(signIn({ ...account, password }))).toBe('second_factor_required');
     expect(await codeOfError(signIn({ ...account, password }, codeAt(account.secret)))).toBe('done');
   });

@@ -1,17 +1,20 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { forgotPassword, resetPassword } from '../../src/domain/admin/password.ts';
+import { changePassword, forgotPassword, resetPassword } from '../../src/domain/admin/password.ts';
 import { verifyEmail } from '../../src/domain/admin/verify-email.ts';
 import type { Context } from '../../src/domain/context.ts';
 import type { DomainError } from '../../src/domain/errors.ts';
 import { acceptInvitation } from '../../src/domain/invitation/accept.ts';
 import { inviteAdmin } from '../../src/domain/invitation/invite.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
+import { deleteOrganization } from '../../src/domain/organization/delete.ts';
+import { restoreOrganization } from '../../src/domain/organization/restore.ts';
 import { sendDueMail } from '../../src/domain/outbox/outbox.ts';
 import type { Message } from '../../src/domain/outbox/schema.ts';
 import { limitByAddress } from '../../src/domain/rate-limit/by-address.ts';
 import type { DeviceCookie } from '../../src/domain/rate-limit/device-cookie.ts';
 import type { LimitedAction, Remaining } from '../../src/domain/rate-limit/schema.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
+import { logOutEverywhere } from '../../src/domain/session/sessions.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { Executor } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
@@ -149,28 +152,93 @@ describe('a stranger who guesses from ever new blocks', () => {
   test('does not keep out who has reset the password, verified the email or accepted an invitation', async () => {
     const created = await create();
     const [first] = await mailed(EMAIL);
-    await forgotPassword(context, { email: EMAIL });
+    const forgetful = 'forgetful@example.com';
+    await create('Forgotten', forgetful);
+    await forgotPassword(context, { email: forgetful });
     const owner = await principalOf(context, created.organization_id, created.admin_id);
     const invited = 'invited@example.com';
     await inviteAdmin(context, { principal: owner, email: invited, role: 'viewer' });
-    const reset = (await mailed(EMAIL)).at(-1);
+    const reset = (await mailed(forgetful)).at(-1);
     const invitation = (await mailed(invited)).at(-1);
     const [home, office, phone] = [HOME, '203.0.113.1', '192.0.2.1'];
     const verified = await verifyEmail(from(home), { token: first ?? '' });
     const changed = await resetPassword(from(office), { token: reset ?? '', password: PASSWORD });
     const joined = await acceptInvitation(from(phone), { token: invitation ?? '', password: PASSWORD });
-    for (const email of [EMAIL, invited]) {
+    const known = [
+      { email: EMAIL, address: home, ...verified },
+      { email: forgetful, address: office, ...changed },
+      { email: invited, address: phone, ...joined },
+    ];
+    for (const { email } of known) {
       await guess(strangers(120), email);
       await expect(signIn('192.0.2.99', undefined, email)).rejects.toMatchObject(REFUSED);
     }
-    for (const address of [home, office]) expect((await signIn(address)).admin_email).toBe(EMAIL);
-    expect((await signIn(phone, undefined, invited)).admin_email).toBe(invited);
-    for (const { device_cookie } of [verified, changed]) {
-      const [away = ''] = strangers(1);
-      expect((await signIn(away, device_cookie)).admin_email).toBe(EMAIL);
-      await expect(signIn(strangers(1)[0] ?? '', device_cookie, invited)).rejects.toMatchObject(REFUSED);
+    for (const { email, address, device_cookie } of known) {
+      expect((await signIn(address, undefined, email)).admin_email).toBe(email);
+      expect((await signIn(strangers(1)[0] ?? '', device_cookie, email)).admin_email).toBe(email);
+      for (const other of known.filter((one) => one.email !== email)) {
+        const elsewhere = signIn(strangers(1)[0] ?? '', device_cookie, other.email);
+        await expect(elsewhere).rejects.toMatchObject(REFUSED);
+      }
     }
-    expect((await signIn(strangers(1)[0] ?? '', joined.device_cookie, invited)).admin_email).toBe(invited);
+  });
+});
+
+describe('a device and an address that are known', () => {
+  const attack = () => guess(strangers(120));
+  const OFFICE = '203.0.113.1';
+
+  test.each(['changed', 'reset'])('are forgotten when the password is %s, and who does it is known', async (how) => {
+    const created = await create();
+    const before = await signIn(HOME);
+    const owner = await principalOf(context, created.organization_id, created.admin_id);
+    if (how === 'reset') await forgotPassword(context, { email: EMAIL });
+    const token = (await mailed(EMAIL)).at(-1) ?? '';
+    const { device_cookie } =
+      how === 'reset'
+        ? await resetPassword(from(OFFICE), { token, password: PASSWORD })
+        : await changePassword(from(OFFICE), { principal: owner, current_password: PASSWORD, new_password: PASSWORD });
+    await attack();
+    await expect(signIn(HOME)).rejects.toMatchObject(REFUSED);
+    await expect(signIn(strangers(1)[0] ?? '', before.device_cookie)).rejects.toMatchObject(REFUSED);
+    expect((await signIn(OFFICE)).admin_email).toBe(EMAIL);
+    expect((await signIn(strangers(1)[0] ?? '', device_cookie)).admin_email).toBe(EMAIL);
+  });
+
+  test('stay known after a stronger hash of the password, and after a logout from everywhere', async () => {
+    const created = await create();
+    const before = await signIn(HOME);
+    const passwords = { ...context.passwords, hash: async () => 'a stronger hash', isOutdated: () => true };
+    await logIn({ ...from(HOME), passwords }, { email: EMAIL, password: PASSWORD });
+    const owner = await principalOf(context, created.organization_id, created.admin_id);
+    expect(owner.admin.password_hash).toBe('a stronger hash');
+    await logOutEverywhere(context, { principal: owner });
+    await attack();
+    // They get as far as the password, which is of the former hash here.
+    await expect(signIn(HOME)).rejects.toMatchObject(INVALID);
+    await expect(signIn(strangers(1)[0] ?? '', before.device_cookie)).rejects.toMatchObject(INVALID);
+    await expect(signIn(OFFICE)).rejects.toMatchObject(REFUSED);
+  });
+});
+
+describe('a restore over a limit', () => {
+  test('is counted for the audit log as a sign-in is', async () => {
+    const { organization_id, admin_id } = await create();
+    const principal = await principalOf(context, organization_id, admin_id);
+    const { settings } = context;
+    await deleteOrganization(
+      { ...context, settings: { ...settings, retentionMs: 24 * 60 * MINUTE_MS } },
+      { principal, organization_name: 'Owned' },
+    );
+    const restore = () =>
+      restoreOrganization(from(HOME), { organization_name: 'Owned', email: EMAIL, password: 'a guess' });
+    for (let tried = 0; tried < 10; tried++) await expect(restore()).rejects.toMatchObject(INVALID);
+    for (let tried = 0; tried < 3; tried++) await expect(restore()).rejects.toMatchObject(REFUSED);
+    const counted = await context.master.signInFailures.find({ admin_id }, { sort: { count: 1 } });
+    expect(counted.map(({ action, count }) => [action, count])).toEqual([
+      ['session.sign_in_throttled', 3],
+      ['session.sign_in_failed', 10],
+    ]);
   });
 });
 

@@ -152,7 +152,7 @@ describe('a CAPTCHA', () => {
     const invalid = [
       [captcha(token, key), body('x'.repeat(65))],
       [captcha(token, key), body('Common', 'password')],
-      [captcha('x'.repeat(2049), key), body('Long')],
+      [captcha('x'.repeat(8193), key), body('Long')],
     ] as const;
     for (const [headers, asked] of invalid) {
       expect(await send('POST', '/org/create', headers, asked)).toMatchObject({ status: 422, code: 'invalid_input' });
@@ -180,7 +180,7 @@ describe('a CAPTCHA', () => {
     expect(await send('POST', '/org/create', solved, body('Free'))).toMatchObject({ status: 200 });
   });
 
-  test.each(['fails', 'redirects', 'talks', 'refuses the secret'] as const)(
+  test.each(['fails', 'redirects', 'talks', 'refuses the secret', 'knows another site'] as const)(
     'lets nobody in while its verifier %s: 503, and the log says so',
     async (how) => {
       const { send } = serve(verifier.env);

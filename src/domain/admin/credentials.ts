@@ -52,6 +52,7 @@ export async function changeAdmin(context: Recording, change: AdminChange): Prom
  * Makes a change of an admin that can be made of any version, however often others write the admin in between.
  * @param admin as it was last read
  * @param update.isNeeded whether there is still something to do; asked again when others have written the admin
+ * @returns the admin that the change was made of; undefined for one that is gone
  * @throws {DomainError} conflict when others write the admin all the time
  */
 export async function updateAdmin(
@@ -63,7 +64,7 @@ export async function updateAdmin(
     readonly raiseEpoch: boolean;
     readonly audit: AuditNote;
   },
-): Promise<void> {
+): Promise<AdminDocument | undefined> {
   const { isNeeded, audit, raiseEpoch } = update;
   const set = { ...update.set, changed_by: audit.event_id, updated_at: context.clock() };
   let current: AdminDocument | undefined = admin;
@@ -73,6 +74,7 @@ export async function updateAdmin(
     current = await context.master.admins.findOne({ _id: admin._id });
   }
   await flushPendingAudit(context, admin._id);
+  return current;
 }
 
 /** Writes a change with its notes. @returns false when the admin is not as it was read */

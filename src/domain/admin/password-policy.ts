@@ -1,6 +1,7 @@
 import type { Needs } from '../context.ts';
 import { invalid } from '../errors.ts';
 import { isCommonPassword } from './common-passwords.ts';
+import type { AdminDocument } from './schema.ts';
 
 /** bcrypt reads 72 bytes only: a longer password would be cut, so it is refused. */
 const MAX_BYTES = 72;
@@ -63,17 +64,22 @@ export async function requireUnbreached(
   throw invalid(path, `This password is known from a breach of some service: attackers try those first. ${ADVICE}`);
 }
 
+/** What an admin has of a password. */
+export type NewPassword = Required<Pick<AdminDocument, 'password_hash' | 'password_id'>>;
+
 /**
  * Looks up and hashes the new password of a caller who has an access token or a mailed token.
+ * @returns what the admin is to have of it
  * @throws {DomainError} invalid_input, busy
  */
 export async function hashNewPassword(
-  context: Needs<'breachedPasswords' | 'passwords'>,
+  context: Needs<'breachedPasswords' | 'newId' | 'passwords'>,
   password: string,
   path: string,
-): Promise<string> {
+): Promise<NewPassword> {
   await requireUnbreached(context, password, path);
-  return context.passwords.share(() => context.passwords.hash(password));
+  const password_hash = await context.passwords.share(() => context.passwords.hash(password));
+  return { password_hash, password_id: context.newId() };
 }
 
 const namesOf = ({ email, organizationName }: PasswordOwner): string[] =>

@@ -1,12 +1,12 @@
 import type { Context } from '../context.ts';
 import { accountOf, claimToken, findMail } from '../one-time-token/one-time-token.ts';
 import { organizationKey } from '../organization/name.ts';
+import type { ChangedSession } from '../organization/update.ts';
 import { changeCredentials } from '../organization/update.ts';
 import { insertMail, sendInBackground } from '../outbox/outbox.ts';
 import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import type { Principal } from '../session/schema.ts';
-import type { AccessToken } from '../session/tokens.ts';
 import { changeByToken } from './change-by-token.ts';
 import { checkNewPassword, hashNewPassword } from './password-policy.ts';
 import { emailKey } from './schema.ts';
@@ -20,7 +20,7 @@ import { emailKey } from './schema.ts';
 export async function changePassword(
   context: Context,
   input: { readonly principal: Principal; readonly current_password: string; readonly new_password: string },
-): Promise<AccessToken> {
+): Promise<ChangedSession> {
   const { principal, current_password, new_password } = input;
   const { admin, organization } = principal;
   checkNewPassword(context, new_password, 'new_password', { email: admin.email, organizationName: organization.name });
@@ -55,9 +55,9 @@ export async function resetPassword(
   const mail = await findMail(context, { kind: 'password_reset', token: input.token });
   const { admin, organization } = await accountOf(context, mail);
   checkNewPassword(context, input.password, 'password', { email: admin.email, organizationName: organization.name });
-  const password_hash = await hashNewPassword(context, input.password, 'password');
+  const password = await hashNewPassword(context, input.password, 'password');
   await claimToken(context, mail);
-  const set = () => ({ password_hash, email_verified: true });
+  const set = () => ({ ...password, email_verified: true });
   await changeByToken(context, mail, { actions: ['admin.password_reset'], set });
-  return { device_cookie: await recognizeCaller(context, admin) };
+  return { device_cookie: await recognizeCaller(context, { ...admin, ...password }) };
 }

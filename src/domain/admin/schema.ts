@@ -3,7 +3,7 @@ import type { PendingAudit } from '../audit/schema.ts';
 import type { Role } from '../roles.ts';
 import type { SecondFactor, WaitingSecondFactor } from '../second-factor/schema.ts';
 
-/** Addresses that an admin signed in from, as keyed hashes, with the time until which each is known. */
+/** Addresses that an admin signed in from, as keyed hashes with the password, with the time until which each is known. */
 export type KnownAddresses = { readonly [address: string]: Date };
 
 /** An admin as it is stored in the master database's `admins`. An admin belongs to one organization. */
@@ -16,6 +16,8 @@ export type AdminDocument = {
   /** Whether the address was shown to be the admin's. */
   readonly email_verified: boolean;
   readonly password_hash: string;
+  /** Another one with each new password, and the same with a stronger hash of it; absent for the first password. */
+  readonly password_id?: string;
   readonly role: Role;
   /**
    * Raised by every write but those of `known_addresses`, of a stronger hash of the same password, of a second factor

@@ -31,6 +31,8 @@ export const AUDIT_ACTIONS = [
   'session.sign_in_failed',
   /** Refused before the password was looked at: see rate-limit/sign-in-limits.ts. */
   'session.sign_in_throttled',
+  /** The password was correct, and the code of the second factor or the organization was missing. */
+  'session.sign_in_incomplete',
   'session.signed_out',
   'session.signed_out_everywhere',
   /** A session ended by its admin from another one. */
@@ -112,13 +114,19 @@ export const CHECKPOINT_INDEXES: readonly Index[] = [
   { name: 'oldest_at', key: { oldest_at: 1 } },
 ];
 
+export const SIGN_IN_FAILURES = [
+  'session.sign_in_failed',
+  'session.sign_in_throttled',
+  'session.sign_in_incomplete',
+] as const satisfies readonly AuditAction[];
+
 /** Failed sign-ins to one account, from a part of all addresses, that are not in the log yet. */
 export type SignInFailures = {
   readonly _id: string;
   /** The account's; empty for one that does not exist. */
   readonly organization_id: string;
   readonly admin_id: string;
-  readonly action: 'session.sign_in_failed' | 'session.sign_in_throttled';
+  readonly action: (typeof SIGN_IN_FAILURES)[number];
   /** Of the entry that they will be recorded in. */
   readonly event_id: string;
   readonly count: number;

@@ -14,6 +14,7 @@ import { concealAddress, newAddressKey } from './address.ts';
 import type { Recording } from './record.ts';
 import { record } from './record.ts';
 import type { SignInFailures } from './schema.ts';
+import { SIGN_IN_FAILURES } from './schema.ts';
 import { sealNote } from './sealing.ts';
 
 /** How long failures are counted together, unless an admin reads the log before. */
@@ -113,7 +114,7 @@ export async function recordSignInFailures(context: Recording, failures: SignInF
     organization_id,
     // A count is not sealed: it must not take the place of another event.
     event_id: `sign-in-failures:${event_id}`,
-    action: action === 'session.sign_in_throttled' ? action : 'session.sign_in_failed',
+    action: SIGN_IN_FAILURES.includes(action) ? action : 'session.sign_in_failed',
     actor: 'anonymous',
     target: admin_id,
     address,

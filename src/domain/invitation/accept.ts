@@ -41,7 +41,7 @@ export async function acceptInvitation(
   if (inviter === undefined || !isPermitted(inviter.admin.role, 'admins.manage')) throw invalidOneTimeToken();
   const { organization } = inviter;
   checkNewPassword(context, input.password, 'password', { email: mail.to, organizationName: organization.name });
-  const password_hash = await hashNewPassword(context, input.password, 'password');
+  const password = await hashNewPassword(context, input.password, 'password');
   const _id = context.newId();
   const event = { event_id: `${mail._id}:joined`, action: 'admin.joined', actor: _id } as const;
   const note = await auditNote(context, organization, event);
@@ -53,7 +53,7 @@ export async function acceptInvitation(
     email: mail.to,
     email_key: mail.to_key,
     email_verified: true,
-    password_hash,
+    ...password,
     role: invitation.role,
     version: 1,
     epoch: 1,

@@ -1,6 +1,7 @@
 import { emailKey } from '../admin/schema.ts';
 import { auditNote } from '../audit/note.ts';
 import { record } from '../audit/record.ts';
+import type { SignInFailures } from '../audit/schema.ts';
 import { countSignInFailure } from '../audit/sign-in-failures.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
@@ -26,10 +27,11 @@ export type RestoreOrganizationInput = {
  * @throws {DomainError} invalid_credentials, the same for whatever did not fit; second_factor_required as a sign-in;
  *   operation_in_progress, conflict, too_many_requests, busy
  */
-export async function restoreOrganization(
-  context: Context,
-  input: RestoreOrganizationInput,
-): Promise<OrganizationMetadata> {
+export function restoreOrganization(context: Context, input: RestoreOrganizationInput): Promise<OrganizationMetadata> {
+  return context.passwords.admit(() => restoreAdmitted(context, input));
+}
+
+async function restoreAdmitted(context: Context, input: RestoreOrganizationInput): Promise<OrganizationMetadata> {
   await limitByAddress(context, 'loginAddress');
   const { organizations, admins } = context.master;
   const key = organizationKey(input.organization_name) ?? '';
@@ -37,17 +39,19 @@ export async function restoreOrganization(
   const email_key = emailKey(input.email);
   const admin = await admins.findOne({ organization_id: deleted?._id ?? '', email_key, role: 'owner' });
   const accounts = admin === undefined || deleted === undefined ? [] : [{ admin, organization: deleted }];
+  const failed = (action: SignInFailures['action']) =>
+    countSignInFailure(context, { wanted: JSON.stringify([email_key, key]), accounts, action });
   const { succeeded } = await limitByAccount(context, {
     emailKey: email_key,
     admins: accounts.map((one) => one.admin),
+    throttled: () => failed('session.sign_in_throttled'),
   });
   const fits = await context.passwords.verify(input.password, admin?.password_hash);
   if (deleted === undefined || admin === undefined || !fits) {
-    const wanted = JSON.stringify([email_key, key]);
-    await countSignInFailure(context, { wanted, accounts, action: 'session.sign_in_failed' });
+    await failed('session.sign_in_failed');
     throw new DomainError('invalid_credentials', 'No deleted organization fits this name, email and password.');
   }
-  await requireSecondFactor(context, { admin, organization: deleted }, input.code);
+  await requireSecondFactor(context, { account: { admin, organization: deleted }, code: input.code });
   await succeeded([admin]);
   const id = context.newId();
   const event = { event_id: id, action: 'organization.restored', actor: admin._id, target: deleted._id } as const;

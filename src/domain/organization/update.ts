@@ -1,4 +1,5 @@
 import { changeAdmin, isCurrentPassword, requireFreeEmail } from '../admin/credentials.ts';
+import type { NewPassword } from '../admin/password-policy.ts';
 import { checkNewPassword, hashNewPassword } from '../admin/password-policy.ts';
 import type { AdminChange } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
@@ -11,6 +12,8 @@ import { enqueueChangeMails, enqueueNewEmail } from '../outbox/account-mails.ts'
 import { cancelMails, sendInBackground } from '../outbox/outbox.ts';
 import { limitByAddress } from '../rate-limit/by-address.ts';
 import { limitRenames } from '../rate-limit/changes.ts';
+import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
+import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import { hasSecondFactor } from '../second-factor/schema.ts';
 import { continueSession } from '../session/continue-session.ts';
 import type { Principal } from '../session/schema.ts';
@@ -38,8 +41,11 @@ export type UpdateOrganizationInput = Credentials & {
   readonly new_organization_name?: string | undefined;
 };
 
-/** The organization as it is now, and, where something changed, a token for the caller's session. */
-export type UpdateOrganizationResult = OrganizationMetadata & Partial<AccessToken>;
+/** A token for the caller's session; with a new password, also the device's cookie, which is no part of the answer's body. */
+export type ChangedSession = AccessToken & { readonly device_cookie?: DeviceCookie | undefined };
+
+/** The organization as it is now, and what the caller goes on with where something changed. */
+export type UpdateOrganizationResult = OrganizationMetadata & Partial<ChangedSession>;
 
 /**
  * Renames the principal's organization and changes the admin's email and password: all of it or nothing. What is as it
@@ -63,7 +69,7 @@ export async function updateOrganization(
 export async function changeCredentials(
   context: Context,
   input: Credentials & { readonly principal: Principal },
-): Promise<AccessToken> {
+): Promise<ChangedSession> {
   const { session } = await change(context, input, { passwordField: 'new_password' });
   return session ?? continueSession(context, { ...input.principal, signedInAt: input.principal.session.signed_in_at });
 }
@@ -72,7 +78,7 @@ async function change(
   context: Context,
   input: Credentials & { readonly principal: Principal },
   { name, passwordField }: { readonly name?: OrganizationName | undefined; readonly passwordField: string },
-): Promise<{ readonly organization: OrganizationDocument; readonly session?: AccessToken }> {
+): Promise<{ readonly organization: OrganizationDocument; readonly session?: ChangedSession }> {
   const { principal, password } = input;
   const { organization, admin, session, claims } = principal;
   const asked = input.email === admin.email ? undefined : input.email;
@@ -86,7 +92,8 @@ async function change(
   const signedInAt = await requireFreshSignIn(context, input);
 
   const operationId = context.newId();
-  const adminChange = await toAdminChange(context, { principal, operationId, email, password, passwordField });
+  const newPassword = password === undefined ? undefined : await hashNewPassword(context, password, passwordField);
+  const adminChange = await toAdminChange(context, { principal, operationId, email, newPassword });
   const changeId = adminChange?.audit.notes[0]?.event_id ?? '';
   const mails = await enqueueChangeMails(context, { admin, changeId, email, password: password !== undefined });
   let updated = organization;
@@ -123,10 +130,9 @@ async function change(
       epoch: admin.epoch + made,
     },
   };
-  return {
-    organization: updated,
-    session: await continueSession(context, { ...changed, session, claims, signedInAt }),
-  };
+  const token = await continueSession(context, { ...changed, session, claims, signedInAt });
+  const device_cookie = newPassword && (await recognizeCaller(context, { ...admin, ...newPassword }));
+  return { organization: updated, session: { ...token, device_cookie } };
 }
 
 /**
@@ -204,22 +210,21 @@ async function toAdminChange(
     readonly principal: Principal;
     readonly operationId: string;
     readonly email: string | undefined;
-    readonly password: string | undefined;
-    readonly passwordField: string;
+    readonly newPassword: NewPassword | undefined;
   },
 ): Promise<AdminChange | null> {
-  const { principal, operationId, email, password, passwordField } = input;
+  const { principal, operationId, email, newPassword } = input;
   const { admin, organization } = principal;
-  if (email === undefined && password === undefined) return null;
+  if (email === undefined && newPassword === undefined) return null;
   const set = {
     updated_at: context.clock(),
     ...(email !== undefined && { email, email_key: emailKey(email) }),
     ...(email !== undefined && emailKey(email) !== admin.email_key && { email_verified: false }),
-    ...(password !== undefined && { password_hash: await hashNewPassword(context, password, passwordField) }),
+    ...newPassword,
   };
   const actions = [
     ...(email !== undefined ? (['admin.email_changed'] as const) : []),
-    ...(password !== undefined ? (['admin.password_changed'] as const) : []),
+    ...(newPassword !== undefined ? (['admin.password_changed'] as const) : []),
   ];
   const notes = await Promise.all(
     actions.map((action, index) => {

@@ -1,7 +1,7 @@
 /**
  * Device cookies (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"): a sign-in gives the device a signed
- * cookie. The cookie is good for one account and does not name it. It grants nothing but a budget of the device's own.
- * The service does not store it.
+ * cookie. The cookie is good for one account and one password of it, and does not name them. It grants nothing but a
+ * budget of the device's own. The service does not store it.
  */
 import type { AdminDocument } from '../admin/schema.ts';
 import type { Needs } from '../context.ts';
@@ -18,10 +18,14 @@ export type DeviceCookie = { readonly name: string; readonly value: string };
 /** What every cookie's name begins with. */
 export const DEVICE_PREFIX = 'tenantry_device_';
 
-type AdminId = Pick<AdminDocument, '_id'>;
+/** An account, until its password is changed: whoever had the earlier password is not known to it any more. */
+export type PasswordOf = Pick<AdminDocument, '_id' | 'password_id'>;
+
+export const passwordOf = ({ _id, password_id }: PasswordOf): string =>
+  password_id === undefined ? _id : `${_id} ${password_id}`;
 
 /** A cookie for the device that this admin has just signed in from. */
-export function createDeviceCookie(context: Needs<'clock' | 'keyedHash' | 'newId'>, admin: AdminId): DeviceCookie {
+export function createDeviceCookie(context: Needs<'clock' | 'keyedHash' | 'newId'>, admin: PasswordOf): DeviceCookie {
   const ends = Math.floor(context.clock().getTime() / 1000) + DEVICE_SECONDS;
   const signed = `${ends}.${context.newId()}`;
   const name = `${DEVICE_PREFIX}${context.keyedHash(`device of ${admin._id}`).slice(0, 16)}`;
@@ -31,7 +35,7 @@ export function createDeviceCookie(context: Needs<'clock' | 'keyedHash' | 'newId
 /** The device's own id, when one of the cookies is valid for this admin. */
 export function recognizeDevice(
   context: Needs<'clock' | 'keyedHash'>,
-  admin: AdminId,
+  admin: PasswordOf,
   cookies: readonly string[],
 ): string | undefined {
   const now = context.clock().getTime() / 1000;
@@ -44,5 +48,5 @@ export function recognizeDevice(
   return undefined;
 }
 
-const signatureOf = ({ keyedHash }: Needs<'keyedHash'>, admin: AdminId, signed: string): string =>
-  keyedHash(`device ${admin._id} ${signed}`);
+const signatureOf = ({ keyedHash }: Needs<'keyedHash'>, admin: PasswordOf, signed: string): string =>
+  keyedHash(`device ${passwordOf(admin)} ${signed}`);

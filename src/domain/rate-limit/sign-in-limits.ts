@@ -6,8 +6,8 @@
  * - each account has a budget for each block of addresses, one of four times that size for each neighbourhood of IPv6,
  *   and one of ten times that size for all blocks together (LIMIT_LOGIN_ACCOUNT). Callers that the account does not
  *   recognize share them. Only the first one's window grows: the others can be used up from elsewhere;
- * - an address or a device that signed in to the account before, reset its password or verified its email has a budget
- *   of its own instead. Nobody else can use it up, and a correct password resets it.
+ * - an address or a device that signed in to the account before, changed its password or verified its email has a budget
+ *   of its own instead, until the password is changed. Nobody else can use it up, and a correct password resets it.
  *
  * The answer's headers tell of one budget of the account, by one name, whichever it is.
  *
@@ -20,8 +20,8 @@ import { blockOf, subscriberOf } from './address.ts';
 import type { Budget, BudgetContext } from './budget.ts';
 import { consume, consumeInTurn, multiplied, reset, tooManyRequests } from './budget.ts';
 import { neighbourhoodBudgets } from './by-address.ts';
-import type { DeviceCookie } from './device-cookie.ts';
-import { createDeviceCookie, recognizeDevice } from './device-cookie.ts';
+import type { DeviceCookie, PasswordOf } from './device-cookie.ts';
+import { createDeviceCookie, passwordOf, recognizeDevice } from './device-cookie.ts';
 
 /** What headers call the budget of the account, the caller's own or the block's. */
 const ACCOUNT = 'login-account';
@@ -36,6 +36,9 @@ const NOTED_AGAIN_MS = KNOWN_MS / 2;
 /** The addresses that are kept of an admin at most. */
 const MAX_KNOWN = 16;
 
+/** What an account recognizes callers by. */
+type KnownBy = PasswordOf & Pick<AdminDocument, 'known_addresses'>;
+
 /** The accounts whose password may be tried. */
 export type AccountLimits = {
   readonly admitted: readonly AdminDocument[];
@@ -48,6 +51,7 @@ export type AccountLimits = {
  * @param input.emailKey the email, which may belong to no account
  * @param input.admins the accounts that the sign-in may be for
  * @param input.deviceCookies the cookies that the device has from earlier sign-ins: see device-cookie.ts
+ * @param input.throttled called when no account may be tried
  * @throws {DomainError} too_many_requests when no account may be tried; busy
  */
 export async function limitByAccount(
@@ -56,6 +60,7 @@ export async function limitByAccount(
     readonly emailKey: string;
     readonly admins: readonly AdminDocument[];
     readonly deviceCookies?: readonly string[] | undefined;
+    readonly throttled: () => Promise<void>;
   },
 ): Promise<AccountLimits> {
   const { emailKey, admins, deviceCookies = [] } = input;
@@ -63,11 +68,11 @@ export async function limitByAccount(
   if (address === null) return { admitted: admins, succeeded: async () => {} };
   const ownBudgets = new Map<AdminDocument, Budget>();
   for (const admin of admins) {
-    const budget = ownBudget(context, admin, address, deviceCookies);
+    const budget = ownBudget(context, admin, deviceCookies);
     if (budget !== undefined) ownBudgets.set(admin, budget);
   }
   // The same work for an account that does not exist.
-  if (admins.length === 0) ownBudget(context, { _id: '' }, address, deviceCookies);
+  if (admins.length === 0) ownBudget(context, { _id: '' }, deviceCookies);
   const unrecognized = admins.filter((admin) => !ownBudgets.has(admin));
   const needsShared = unrecognized.length > 0 || ownBudgets.size === 0;
 
@@ -80,7 +85,10 @@ export async function limitByAccount(
   const waits = [...own.map(([, consumed]) => consumed), ...shared].flatMap((consumed) =>
     consumed.granted ? [] : consumed.seconds,
   );
-  if (admitted.length === 0 && waits.length > 0) throw tooManyRequests(Math.min(...waits));
+  if (admitted.length === 0 && waits.length > 0) {
+    await input.throttled();
+    throw tooManyRequests(Math.min(...waits));
+  }
   return {
     admitted,
     succeeded: async (admins) => {
@@ -106,8 +114,8 @@ function sharedBudgets({ settings }: BudgetContext, emailKey: string, address: s
 }
 
 /**
- * Makes the caller's address known to an admin who has shown to be its owner by a mailed token, as a sign-in does. Never
- * throws.
+ * Makes the caller's address known to an admin who has shown to be its owner by a mailed token, or has changed the
+ * password, as a sign-in does. Never throws.
  * @returns the cookie that makes the device known
  */
 export async function recognizeCaller(
@@ -131,27 +139,32 @@ async function writeOrLog(
   }
 }
 
-/**
- * The budget that the admin has for this caller alone, if the caller is recognized. A device comes before an address,
- * which others may share.
- */
-function ownBudget(
-  context: BudgetContext,
-  admin: Pick<AdminDocument, '_id' | 'known_addresses'>,
-  address: string,
-  deviceCookies: readonly string[],
-): Budget | undefined {
-  const device = recognizeDevice(context, admin, deviceCookies);
-  const knownUntil = admin.known_addresses?.[knownAs(context, admin, address)];
-  const isKnown = knownUntil !== undefined && knownUntil > context.clock();
-  if (device === undefined && !isKnown) return undefined;
-  const caller = device === undefined ? `address ${subscriberOf(address)}` : `device ${device}`;
+/** The budget that the admin has for this caller alone, if the caller is recognized. */
+function ownBudget(context: BudgetContext, admin: KnownBy, deviceCookies: readonly string[]): Budget | undefined {
+  const caller = recognize(context, admin, deviceCookies);
+  if (caller === undefined) return undefined;
   return {
     name: ACCOUNT,
     owner: JSON.stringify([admin._id, 'own', caller]),
     limit: context.settings.limits.loginAccount,
     grows: true,
   };
+}
+
+/**
+ * The device or address of the caller that the admin is known by; undefined when the caller is not recognized. A device
+ * comes before an address, which others may share.
+ */
+export function recognize(
+  context: Needs<'clock' | 'keyedHash' | 'request'>,
+  admin: KnownBy,
+  deviceCookies: readonly string[],
+): string | undefined {
+  const device = recognizeDevice(context, admin, deviceCookies);
+  const address = context.request.address ?? '';
+  const knownUntil = admin.known_addresses?.[knownAs(context, admin, address)];
+  if (device !== undefined) return `device ${device}`;
+  return knownUntil !== undefined && knownUntil > context.clock() ? `address ${subscriberOf(address)}` : undefined;
 }
 
 async function noteAddress(context: BudgetContext, admin: AdminDocument, address: string): Promise<void> {
@@ -175,5 +188,5 @@ async function noteAddress(context: BudgetContext, admin: AdminDocument, address
 }
 
 /** It starts with a letter: a path of an update names no position in a list. */
-const knownAs = ({ keyedHash }: Needs<'keyedHash'>, admin: Pick<AdminDocument, '_id'>, address: string): string =>
-  `a${keyedHash(`known ${admin._id} ${subscriberOf(address)}`).slice(0, 32)}`;
+const knownAs = ({ keyedHash }: Needs<'keyedHash'>, admin: PasswordOf, address: string): string =>
+  `a${keyedHash(`known ${passwordOf(admin)} ${subscriberOf(address)}`).slice(0, 32)}`;

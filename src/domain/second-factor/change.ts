@@ -67,7 +67,7 @@ export async function confirmSecondFactor(
   }
   const { secret } = waiting;
   const first = { secret, code: plainCode(code) };
-  const step = await guess(context, principal, async () => (await stepOf(context, admin, first)) ?? false);
+  const step = await guess(context, { account: principal }, async () => (await stepOf(context, admin, first)) ?? false);
   if (step === false) throw invalid('code', 'Use the present code of the authenticator app. Check its clock.');
   const recovery_codes = newRecoveryCodes();
   const hashes = recovery_codes.map((shown) => recoveryCodeHash(context, admin._id, plainCode(shown)));

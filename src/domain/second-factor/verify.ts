@@ -3,21 +3,27 @@ import { updateAdmin } from '../admin/credentials.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import { auditNote } from '../audit/note.ts';
 import { wasChangedBy } from '../audit/pending.ts';
+import type { SignInFailures } from '../audit/schema.ts';
 import { countSignInFailure } from '../audit/sign-in-failures.ts';
 import type { Context, Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import type { Budget } from '../rate-limit/budget.ts';
 import { consume, reset, tooManyRequests } from '../rate-limit/budget.ts';
+import { recognize } from '../rate-limit/sign-in-limits.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import { recoveryCodeHash } from './recovery-codes.ts';
 import type { SecondFactor } from './schema.ts';
 import { totpStep } from './totp.ts';
 
 /**
- * The guesses of codes that one admin has, from all addresses. Only who has the password, or a token, can use them up.
- * No variable turns it off: a code has six digits.
+ * The guesses of codes that one admin has, from all addresses that the admin does not recognize; and as many from all
+ * that it does. Only who has the password, or a token, can use them up. They are not by device or address: each reset of
+ * the password makes one known, and would buy new guesses. No variable turns it off: a code has six digits.
  */
 const GUESSES = { count: 5, seconds: 300 };
+
+/** Whose code it is, and the cookies that the caller's device has from earlier sign-ins. */
+type SignIn = { readonly account: Account; readonly deviceCookies?: readonly string[] | undefined };
 
 /** A code of the authenticator app; any other text may be a recovery code. */
 const TOTP_FORM = /^\d{6}$/;
@@ -27,19 +33,24 @@ export const plainCode = (code: string): string => code.toLowerCase().replaceAll
 
 /**
  * Asks for the second factor of an admin who has just given the correct password. Asks nothing of the store for an admin
- * who has none.
+ * who has none. A sign-in without the code is counted as an incomplete one.
  * @throws {DomainError} second_factor_required without a code; invalid_credentials; too_many_requests, busy
  */
-export async function requireSecondFactor(context: Context, account: Account, code: string | undefined): Promise<void> {
+export async function requireSecondFactor(
+  context: Context,
+  input: SignIn & { readonly code: string | undefined },
+): Promise<void> {
+  const { account, code, deviceCookies } = input;
   const factor = account.admin.second_factor ?? null;
   if (factor === null) return;
   if (code === undefined) {
+    await countFailure(context, account, 'session.sign_in_incomplete');
     throw new DomainError(
       'second_factor_required',
       'Send `code` too: the code of your authenticator app, or a recovery code.',
     );
   }
-  if (!(await useCode(context, { account, factor, code }))) {
+  if (!(await useCode(context, { account, factor, code, deviceCookies }))) {
     throw new DomainError('invalid_credentials', 'The code is not correct, or was used already.');
   }
 }
@@ -51,9 +62,9 @@ export async function requireSecondFactor(context: Context, account: Account, co
  */
 export const useCode = (
   context: Context,
-  input: { readonly account: Account; readonly factor: SecondFactor; readonly code: string },
+  input: SignIn & { readonly factor: SecondFactor; readonly code: string },
 ): Promise<boolean> =>
-  guess(context, input.account, async () => {
+  guess(context, input, async () => {
     const code = plainCode(input.code);
     const { account, factor } = input;
     return TOTP_FORM.test(code) ? useTotp(context, account, { factor, code }) : useRecovery(context, account, code);
@@ -65,22 +76,25 @@ export const useCode = (
  */
 export async function guess<T>(
   context: Context,
-  account: Account,
+  { account, deviceCookies = [] }: SignIn,
   check: () => Promise<T | false>,
 ): Promise<T | false> {
   const { admin } = account;
-  const budget: Budget = { name: 'second-factor', owner: admin._id, limit: GUESSES, grows: true };
-  const failed = (action: 'session.sign_in_failed' | 'session.sign_in_throttled') =>
-    countSignInFailure(context, { wanted: admin._id, accounts: [account], action });
+  const isRecognized = recognize(context, admin, deviceCookies) !== undefined;
+  const owner = isRecognized ? JSON.stringify([admin._id, 'recognized']) : admin._id;
+  const budget: Budget = { name: 'second-factor', owner, limit: GUESSES, grows: true };
   const consumed = await consume(context, budget);
   if (!consumed.granted) {
-    await failed('session.sign_in_throttled');
+    await countFailure(context, account, 'session.sign_in_throttled');
     throw tooManyRequests(consumed.seconds);
   }
   const result = await check();
-  await (result === false ? failed('session.sign_in_failed') : reset(context, budget));
+  await (result === false ? countFailure(context, account, 'session.sign_in_failed') : reset(context, budget));
   return result;
 }
+
+const countFailure = (context: Context, account: Account, action: SignInFailures['action']): Promise<void> =>
+  countSignInFailure(context, { wanted: account.admin._id, accounts: [account], action });
 
 /** What the secret of an admin's second factor is encrypted about: it is of no use on another admin. */
 export const aboutSecret = ({ _id }: Pick<AdminDocument, '_id'>): string => `second factor of ${_id}`;
@@ -120,7 +134,7 @@ async function useTotp(
 
 async function useRecovery(context: Context, { admin, organization }: Account, code: string): Promise<boolean> {
   const hash = recoveryCodeHash(context, admin._id, code);
-  const isGood = ({ second_factor }: AdminDocument) => second_factor?.recovery_codes[hash] === true;
+  const isGood = ({ second_factor }: AdminDocument) => second_factor?.recovery_codes?.[hash] === true;
   if (!isGood(admin)) return false;
   const event = { event_id: context.newId(), action: 'admin.recovery_code_used', actor: admin._id } as const;
   await updateAdmin(context, admin, {

@@ -2,6 +2,7 @@ import type { Account } from '../admin/account.ts';
 import { rehash } from '../admin/credentials.ts';
 import { emailKey } from '../admin/schema.ts';
 import { recordEvent } from '../audit/record.ts';
+import type { SignInFailures } from '../audit/schema.ts';
 import { countSignInFailure } from '../audit/sign-in-failures.ts';
 import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
@@ -51,14 +52,8 @@ async function logInAdmitted(context: Context, input: LogInInput): Promise<LogIn
   const { email, password, device_cookies: deviceCookies } = input;
   const [candidates] = await Promise.all([findCandidates(context, input), limitByAddress(context, 'loginAddress')]);
   const admins = candidates.map(({ admin }) => admin);
-  const limits = await limitByAccount(context, { emailKey: emailKey(email), admins, deviceCookies }).catch(
-    async (error: unknown) => {
-      if (error instanceof DomainError && error.code === 'too_many_requests') {
-        await countFailure(context, input, candidates, 'session.sign_in_throttled');
-      }
-      throw error;
-    },
-  );
+  const throttled = () => countFailure(context, input, candidates, 'session.sign_in_throttled');
+  const limits = await limitByAccount(context, { emailKey: emailKey(email), admins, deviceCookies, throttled });
   const accounts = candidates.filter(({ admin }) => limits.admitted.includes(admin));
   const matching: Account[] = [];
   // One after the other: a sign-in that hashed for all its accounts at once could fill the hasher's bound by itself.
@@ -71,7 +66,7 @@ async function logInAdmitted(context: Context, input: LogInInput): Promise<LogIn
     await countFailure(context, input, accounts, 'session.sign_in_failed');
     throw invalidCredentials();
   }
-  if (others.length === 0) await requireSecondFactor(context, account, input.code);
+  if (others.length === 0) await requireSecondFactor(context, { account, code: input.code, deviceCookies });
   // Of several accounts, those whose password is enough.
   const complete = matching.map(({ admin }) => admin).filter((admin) => others.length === 0 || !hasSecondFactor(admin));
   const settled = [
@@ -79,7 +74,7 @@ async function logInAdmitted(context: Context, input: LogInInput): Promise<LogIn
     ...matching.map(({ admin }) => rehash(context, { admin, password })),
   ];
   if (others.length > 0) {
-    await Promise.all(settled);
+    await Promise.all([countFailure(context, input, matching, 'session.sign_in_incomplete'), ...settled]);
     throw organizationRequired(matching.map(({ organization }) => organization.name));
   }
   // The log has its entry before there is a session: no session is ever there unrecorded.
@@ -124,7 +119,7 @@ function countFailure(
   context: Context,
   { email, organization_name }: LogInInput,
   accounts: readonly Account[],
-  action: 'session.sign_in_failed' | 'session.sign_in_throttled',
+  action: SignInFailures['action'],
 ): Promise<void> {
   const wanted = JSON.stringify([emailKey(email), organizationKey(organization_name ?? '') ?? '']);
   return countSignInFailure(context, { wanted, accounts, action });

@@ -111,18 +111,14 @@ export async function logOutEverywhere(
   const { organization } = principal;
   const admin = admin_id === undefined ? principal.admin : await requireAdmin(context, organization, admin_id);
   const [actor, target] = [principal.admin._id, admin._id];
-  const epoch = currentEpoch({ organization, admin });
   // Each end of a session needs a sign-in. Where there is none, only mailed tokens end, and the log must not grow.
-  const open = { admin_id: target, epoch };
+  const open = { admin_id: target, epoch: currentEpoch({ organization, admin }) };
   if ((await context.master.sessions.count(open, { limit: 1 })) === 0) await limitChanges(context, principal.admin);
   const event = { event_id: context.newId(), action: 'session.signed_out_everywhere', actor, target } as const;
-  await updateAdmin(context, admin, {
-    // Where the epoch has risen since, all these sessions have ended already.
-    isNeeded: (current) => current.epoch === admin.epoch,
-    set: {},
-    raiseEpoch: true,
-    audit: await auditNote(context, organization, event),
-  });
+  const audit = await auditNote(context, organization, event);
+  // Also where the epoch has risen since: the change that raised it let its own session go on.
+  const current = await updateAdmin(context, admin, { isNeeded: () => true, set: {}, raiseEpoch: true, audit });
+  const epoch = currentEpoch({ organization, admin: current ?? admin });
   await retryOnUnknownOutcome(context, () =>
     context.master.sessions.deleteMany({ admin_id: target, epoch: { $lte: epoch } }),
   );

@@ -38,7 +38,7 @@ const idempotencyKey = z
 
 const captchaToken = z
   .string()
-  .max(2048)
+  .max(8192)
   .optional()
   .meta({ description: 'Where CAPTCHA_VERIFY_URL is set: the token of a solved CAPTCHA, good once.' });
 

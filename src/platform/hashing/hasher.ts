@@ -21,7 +21,7 @@ export interface Hasher {
   verify(password: string, hash: string, caller?: string): Promise<boolean>;
   /**
    * Runs a whole sign-in, its store calls included. Left out: hashing alone has a bound.
-   * @throws {HasherBusyError} over the bound of sign-ins at once, before any of the work
+   * @throws {HasherBusyError} over the bound of sign-ins at once, or of the caller's, before any of the work
    */
   readonly admit?: Bound;
   /**
@@ -153,14 +153,16 @@ export const queues = (concurrency: number): { readonly bound: Bound; readonly s
  * At most `count` pieces of work run at once, and none waits. On Workers a request must not wait for another request's
  * work: the runtime may drop that work with its request. Dropped work never ends, so its slot is free after a time.
  * @param holdMs longer than work takes
+ * @param each what one caller may hold of them
  */
-export function slots(count: number, holdMs: number): Bound {
-  const taken = new Set<{ readonly until: number }>();
-  return async (work) => {
+export function slots(count: number, holdMs: number, each = count): Bound {
+  const taken = new Set<{ readonly until: number; readonly caller: string }>();
+  return async (work, caller = '') => {
     const now = Date.now();
     for (const slot of taken) if (slot.until <= now) taken.delete(slot);
-    if (taken.size >= count) throw new HasherBusyError();
-    const slot = { until: now + holdMs };
+    const own = [...taken].filter((slot) => slot.caller === caller);
+    if (taken.size >= count || own.length >= each) throw new HasherBusyError();
+    const slot = { until: now + holdMs, caller };
     taken.add(slot);
     try {
       return await work();
