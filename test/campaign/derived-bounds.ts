@@ -15,7 +15,7 @@ export type Attack = {
 /** Mails that one mailbox gets in an hour: of each of the three classes, as many as LIMIT_MAIL_RECIPIENT. */
 const MAIL_CLASSES = 3;
 
-/** Accounts that get a mail when one asks for a new password, and that a sign-in is counted for. */
+/** Accounts that get a token when one asks for a new password, and that a sign-in is counted for. */
 const ACCOUNTS = 8;
 
 /** Counters of the failures of one account: 8 for each of two kinds. */
@@ -42,7 +42,7 @@ const granted = (limit: Limit | null, ms: number): number =>
  *
  * - C creates: an organization, or the stub of one; its first admin, checkpoint, two claims, a mail, a key;
  * - S sign-ins: a session, or a count of a failure; an entry that it began, and at most three that it ended;
- * - M requests for mail: each brings a mail to eight accounts at most;
+ * - M requests for mail: each waits itself, and brings a token to eight accounts at most;
  * - H changes: a claim on a name and one on a collection, three entries, two notices, an admin who accepts.
  */
 export function documentBounds({ ms, addresses, isNeighbourhood, ownerSignIns }: Attack): Record<string, number> {
@@ -51,7 +51,7 @@ export function documentBounds({ ms, addresses, isNeighbourhood, ownerSignIns }:
     (limit) => times * granted(limit, ms),
   ) as [number, number, number, number];
   const networks = addresses + (isNeighbourhood ? 1 : 0);
-  const mails = C + ACCOUNTS * M + 2 * H;
+  const mails = C + (ACCOUNTS + 1) * M + 2 * H;
   return {
     organizations: C,
     admins: C + H,

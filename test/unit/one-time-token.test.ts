@@ -232,14 +232,13 @@ describe('the outbox', () => {
 
   test('tries a bounded number of times, each later than the one before', async () => {
     const owner = await ownerOf(context, 'Bounded');
-    mailer = 'away';
     const tries: number[] = [];
     const counting: Context = {
       ...context,
       mailer: {
         send: async () => {
           tries.push(now);
-          throw new MailError('Not taken.', { failure: 'away' });
+          throw new MailError('Not taken.', { failure: 'postponed' });
         },
       },
     };
@@ -279,7 +278,62 @@ describe('the outbox', () => {
     await reconcile(failing('postponed'), 0);
     expect(handed.slice(1)).toEqual([one, other, third].map(({ admin }) => admin.email));
     expect(await context.master.mails.count({ due_at: { $lt: context.clock() } })).toBe(0);
-    expect(await context.master.mails.count({ admin_id: one.admin._id, attempts: 2 })).toBe(1);
+    expect(await context.master.mails.count({ admin_id: one.admin._id, attempts: 1 })).toBe(1);
+  });
+
+  test('loses no mail to a mailer that is away for hours, until the mail expires', async () => {
+    const owner = await ownerOf(context, 'Away');
+    await updateOrganization(context, { principal: owner, email: 'another@example.com' });
+    mailer = 'away';
+    for (let minute = 0; minute < 180; minute++) {
+      now += 60_000;
+      await sendDue(context);
+    }
+    mailer = 'takes';
+    await sendLeft();
+    const [notice] = mailsTo(owner.admin.email, /^Your email/);
+    expect(notice).toBeDefined();
+    expect(mailsTo('another@example.com', /^Confirm/)).toHaveLength(1);
+    mailer = 'away';
+    await resendVerification(context, { principal: await reload(owner) });
+    await sendLeft();
+    now += DAY_MS;
+    mailer = 'takes';
+    await sendLeft();
+    expect(mailsTo('another@example.com', /^Confirm/)).toHaveLength(1);
+    expect(await context.master.mails.count({ due_at: { $gt: new Date(0) } })).toBe(0);
+  });
+
+  test('sends the same tokens for a request for a new password after a crash at any store call', async () => {
+    for (const when of ['before', 'after'] as const) {
+      for (let call = 1; ; call++) {
+        const owner = await ownerOf(context, `Forgotten ${when} ${call}`);
+        const { email } = owner.admin;
+        await sendLeft();
+        await forgotPassword(context, { email });
+        const [request] = await context.master.mails.find({ kind: 'password_forgotten' });
+        if (request === undefined) throw new Error('There is no request.');
+        const died = await sendDueMail(open(goneAt(executor, call, when)), request).then(
+          () => false,
+          () => true,
+        );
+        now += 2 * LEASE_MS;
+        await Promise.all([sendDue(context), sendDue(open(executor))]);
+        const mails = mailsTo(email, /^Choose/);
+        expect([1, 2]).toContain(mails.length);
+        expect(new Set(mails.map(({ id, text }) => id + text)).size, `${when} ${call}`).toBe(1);
+        expect(await context.master.mails.count({ kind: 'password_reset', admin_id: owner.admin._id })).toBe(1);
+        // Another request is another mail, for receivers too, and one reset ends the tokens of both.
+        await forgotPassword(context, { email });
+        await sendLeft();
+        const all = mailsTo(email, /^Choose/);
+        expect(new Set(all.map(({ id }) => id)).size).toBe(2);
+        const [first = '', last = ''] = [all[0], all.at(-1)].map((mail) => (mail === undefined ? '' : tokenOf(mail)));
+        await resetPassword(context, { token: first, password: `${PASSWORD} first` });
+        await expect(resetPassword(context, { token: last, password: PASSWORD })).rejects.toMatchObject(INVALID);
+        if (!died) break;
+      }
+    }
   });
 
   test('does not try again what is refused for good', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { MailDocument, MailKind } from '../../src/domain/outbox/schema.ts';
 import { toMessage } from '../../src/domain/outbox/wording.ts';
 
-const KINDS = ['verification', 'password_reset', 'invitation', 'email_changed', 'password_changed'] as const;
+const KINDS = ['verification', 'password_forgotten', 'invitation', 'email_changed', 'password_changed'] as const;
 
 const WORD_JOINER = '\u2060';
 
@@ -24,7 +24,7 @@ const mailOf = (kind: MailKind): MailDocument => ({
 });
 
 const messageOf = (kind: (typeof KINDS)[number], organization: string) =>
-  toMessage(mailOf(kind), kind, { organization, token: 'id-1.secret', publicUrl: undefined });
+  toMessage(mailOf(kind), [{ id: 'id-1', organization, token: 'id-1.secret' }], undefined);
 
 const HOSTILE = [
   'https://evil.example',
@@ -66,3 +66,23 @@ describe.each(KINDS)('a mail of the kind %s', (kind) => {
     expect(messageOf(kind, 'Müller & Söhne').text).toContain('"Müller & Söhne"');
   });
 });
+
+test.each([undefined, 'https://app.example.com'])(
+  'a mail of several accounts names each by its link: %s',
+  (publicUrl) => {
+    const parts = ['One', 'https://evil.example'].map((organization, index) => ({
+      id: `id-${index}`,
+      organization,
+      token: `id-${index}.secret`,
+    }));
+    const { id, text, html } = toMessage(mailOf('password_forgotten'), parts, publicUrl);
+    expect(id).toBe('id-0');
+    const order = ['"One"', 'id-0.secret', '"https:\u2060/\u2060/\u2060evil.\u2060example"', 'id-1.secret'];
+    for (const shown of [text, html.replaceAll('&quot;', '"')]) {
+      const places = order.map((part) => shown.indexOf(part));
+      expect(places).not.toContain(-1);
+      expect(places).toEqual(places.toSorted((a, b) => a - b));
+    }
+    expect(html.match(/<a /g)?.length ?? 0).toBe(publicUrl === undefined ? 0 : 2);
+  },
+);

@@ -4,6 +4,7 @@
  * twice, and is tried a bounded number of times.
  */
 
+import type { Account } from '../admin/account.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import { wasChangedBy } from '../audit/pending.ts';
 import type { Needs } from '../context.ts';
@@ -16,16 +17,15 @@ import { insertUnlessThere } from '../retry.ts';
 import { MailError } from './mailer.ts';
 import type { MailDocument, MailKind } from './schema.ts';
 import { LIFETIME_MS } from './schema.ts';
+import type { MailPart } from './wording.ts';
 import { toMessage } from './wording.ts';
 
-/** With a lease of 30 s, the last try is about two hours after the first. */
+/** With a lease of 30 s, the last try is about two hours after the first. Those that find the mailer away do not count. */
 const MAX_ATTEMPTS = 8;
 
-/** The accounts of one address that get a mail for one request. */
+/** The accounts of one address that a mail brings tokens for; and that are looked at, of active organizations or not. */
 const MAX_ACCOUNTS = 8;
-
-/** The mails with a good token that an account has at most: this bounds what a stranger can send to its mailbox. */
-const MAX_OPEN = 3;
+const MAX_FOUND = 100;
 
 /** What tells an owner of a change that a thief may have made. */
 const NOTICES: readonly MailKind[] = [
@@ -101,13 +101,16 @@ async function countForRecipient(
 function recipientClass(kind: MailKind, isVerified: boolean): 'stranger' | 'account' | 'reset' {
   if (kind === 'verification' || kind === 'invitation') return 'stranger';
   if (isVerified) return 'account';
-  return kind === 'password_reset' ? 'reset' : 'stranger';
+  return kind === 'password_forgotten' ? 'reset' : 'stranger';
 }
 
-/** The address without its tag (RFC 5233): both lead to the same mailbox. */
+/**
+ * The address without its tag (RFC 5233) and the dots of its local part: with many providers, all of them lead to the
+ * same mailbox. With others, they share a budget.
+ */
 function mailboxOf(address: string): string {
   const at = address.lastIndexOf('@');
-  return `${address.slice(0, at).split('+', 1)[0]}${address.slice(at)}`;
+  return address.slice(0, at).split('+', 1).join('').replaceAll('.', '') + address.slice(at);
 }
 
 /**
@@ -128,7 +131,7 @@ export async function insertMail(context: EnqueueContext, { epoch, ...fields }: 
     _id: id,
     token: epoch === undefined ? null : await newToken(context, id, epoch),
     attempts: 0,
-    due_at: after(context.settings.leaseMs),
+    due_at: fields.kind === 'password_reset' ? null : after(context.settings.leaseMs),
     created_at: now,
     expires_at: after(LIFETIME_MS[fields.kind]),
   };
@@ -169,13 +172,7 @@ export async function sendDueMail(context: SendContext, { _id, due_at, attempts 
   const mail = await mails.findOneAndUpdate({ _id, due_at }, { $set: { due_at: next }, $inc: { attempts: 1 } });
   if (mail === undefined) return 'settled';
   if (mail.attempts > MAX_ATTEMPTS || mail.expires_at <= context.clock()) return giveUp(context, mail, undefined);
-  const { kind } = mail;
-  if (kind === 'password_forgotten') {
-    const resets = await enqueueResets(context, mail);
-    await mails.deleteOne({ _id });
-    for (const reset of resets) await sendDueMail(context, reset);
-    return 'settled';
-  }
+  if (mail.kind === 'password_forgotten') return sendResets(context, mail);
   const [organization, admin] = await Promise.all([
     organizations.findOne({ _id: mail.organization_id }),
     mail.admin_id === null ? undefined : admins.findOne({ _id: mail.admin_id }),
@@ -187,34 +184,71 @@ export async function sendDueMail(context: SendContext, { _id, due_at, attempts 
       await mails.deleteOne({ _id });
       return 'settled';
     case 'send':
-      return deliver(context, mail, kind, organization?.name ?? '');
+      return deliver(context, mail, [await partOf(context, mail, organization?.name ?? '')]);
   }
 }
 
-/** Enqueues a mail for every account that a request for a new password may be for. */
-async function enqueueResets(context: EnqueueContext, request: MailDocument): Promise<MailDocument[]> {
-  const mails: MailDocument[] = [];
-  for (const admin of await findAccounts(context, request)) {
-    const open = { kind: 'password_reset', admin_id: admin._id, 'token.admin_epoch': admin.epoch };
-    if ((await context.master.mails.count(open, { limit: MAX_OPEN })) >= MAX_OPEN) continue;
-    const reset = { ...tokenMail('password_reset', admin), isVerified: admin.email_verified };
-    mails.push(...(await enqueueMail(context, reset)));
+/**
+ * Answers a request for a new password, by one mail with a token for each account of the address: so the owner's token is
+ * in it, whoever asked, and whichever request the budget lets through.
+ */
+async function sendResets(context: SendContext, request: MailDocument): Promise<SendResult> {
+  const { mails } = context.master;
+  const { _id, kind, to_key, is_counted } = request;
+  const drop = async () => {
+    await mails.deleteOne({ _id });
+    return 'settled' as const;
+  };
+  const accounts = await findAccounts(context, request);
+  const account = accounts.find(({ admin }) => admin.email_verified) ?? accounts[0];
+  if (account === undefined) return drop();
+  // The address as an account has it: whoever asked has spelled it in the request.
+  const { email: to, email_verified: isVerified } = account.admin;
+  if (is_counted !== true) {
+    if ((await countForRecipient(context, { kind, to_key, isVerified })) !== undefined) return drop();
+    await mails.updateOne({ _id }, { $set: { is_counted: true } });
   }
-  return mails;
+  const parts = accounts.map(async ({ admin, organization }) =>
+    partOf(context, await resetOf(context, request, admin), organization.name),
+  );
+  return deliver(context, { ...request, to }, await Promise.all(parts));
 }
 
+/** The token that a request brings an admin: the same one when its mail is sent again. */
+async function resetOf(context: EnqueueContext, request: MailDocument, admin: AdminDocument): Promise<MailDocument> {
+  const source = ['password reset', request._id, request.created_at, admin._id, admin.epoch];
+  // Of the form that one-time tokens ask of an id.
+  const _id = context.keyedHash(JSON.stringify(source)).slice(0, 36);
+  const inserted = await insertMail(context, { ...tokenMail('password_reset', admin), _id });
+  return (await context.master.mails.findOne({ _id })) ?? inserted;
+}
+
+/**
+ * The accounts that a request may be for: the one of the organization that is named, then the others of the address,
+ * verified ones first, then the oldest. None, where the named organization has none.
+ */
 async function findAccounts(
   { master }: Needs<'master'>,
-  { to_key, organization_key }: MailDocument,
-): Promise<AdminDocument[]> {
-  const found = await master.admins.find({ email_key: to_key }, { sort: { email_verified: -1, _id: 1 } });
-  const active = await master.organizations.find({
-    _id: { $in: found.map((admin) => admin.organization_id) },
-    status: 'active',
-    ...(organization_key !== null && { key: organization_key }),
-  });
-  const ids = new Set(active.map(({ _id }) => _id));
-  return found.filter((admin) => ids.has(admin.organization_id)).slice(0, MAX_ACCOUNTS);
+  { to_key: email_key, organization_key: key }: MailDocument,
+): Promise<Account[]> {
+  const { admins, organizations } = master;
+  const order = { email_verified: -1, _id: 1 } as const;
+  const found = await admins.find({ email_key }, { sort: order, limit: MAX_FOUND });
+  if (key !== null) {
+    const named = await organizations.findOne({ key, status: 'active' });
+    const own = await admins.findOne({ organization_id: named?._id ?? '', email_key });
+    if (own === undefined) return [];
+    found.unshift(own);
+  }
+  const ids = found.map((admin) => admin.organization_id);
+  const active = await organizations.find({ _id: { $in: ids }, status: 'active' });
+  // An organization has one account of an address.
+  const accounts = new Map(found.map((admin) => [admin.organization_id, admin]));
+  return [...accounts.values()]
+    .flatMap((admin) =>
+      active.filter(({ _id }) => _id === admin.organization_id).map((organization) => ({ admin, organization })),
+    )
+    .slice(0, MAX_ACCOUNTS);
 }
 
 /** Whether the thing that a mail is about has happened, may still happen, or will not. */
@@ -235,34 +269,35 @@ export async function deliveryDecision(
   return mail.token === null || isGoodFor(mail, admin) ? 'send' : 'drop';
 }
 
-async function deliver(
-  context: SendContext,
-  mail: MailDocument,
-  kind: Exclude<MailKind, 'password_forgotten'>,
-  organization: string,
-): Promise<SendResult> {
+async function deliver(context: SendContext, mail: MailDocument, parts: readonly MailPart[]): Promise<SendResult> {
   const { mails } = context.master;
-  const { _id, token } = mail;
-  let text = '';
-  if (token !== null) {
-    const current = await tokenText(context, mail, token);
-    text = current.text;
-    // After the service's key was changed, the secret is another one.
-    if (current.hash !== token.hash) await mails.updateOne({ _id }, { $set: { 'token.hash': current.hash } });
-  }
+  const { _id, kind, token } = mail;
   try {
     const { publicUrl } = context.settings;
-    const delivery = await context.mailer.send(toMessage(mail, kind, { organization, token: text, publicUrl }));
+    const delivery = await context.mailer.send(toMessage(mail, parts, publicUrl));
     context.log('info', `mail.${delivery}`, { mail_id: _id, kind });
   } catch (error) {
     if (!(error instanceof MailError)) throw error;
     if (error.failure === 'refused') return giveUp(context, mail, error);
     context.log('warn', 'mail.not_sent', { mail_id: _id, kind, attempts: mail.attempts, error });
-    return error.failure === 'away' ? 'mailer_away' : 'postponed';
+    if (error.failure === 'postponed') return 'postponed';
+    // That says nothing of this mail: it is tried until it expires.
+    await mails.updateOne({ _id }, { $inc: { attempts: -1 } });
+    return 'mailer_away';
   }
   if (token === null) await mails.deleteOne({ _id });
   else await mails.updateOne({ _id }, { $set: { due_at: null } });
   return 'settled';
+}
+
+/** @param holder the document that has the token, if there is one */
+async function partOf(context: SendContext, holder: MailDocument, organization: string): Promise<MailPart> {
+  const { _id: id, token } = holder;
+  if (token === null) return { id, organization, token: '' };
+  const { text, hash } = await tokenText(context, holder, token);
+  // After the service's key was changed, the secret is another one.
+  if (hash !== token.hash) await context.master.mails.updateOne({ _id: id }, { $set: { 'token.hash': hash } });
+  return { id, organization, token: text };
 }
 
 async function giveUp(

@@ -4,7 +4,7 @@ import type { Role } from '../roles.ts';
 export type MailKind =
   /** Asks the receiver to confirm the address. Brings a one-time token. */
   | 'verification'
-  /** Lets the receiver choose another password. Brings a one-time token. */
+  /** No mail: a token that lets an admin choose another password. A mail for `password_forgotten` brings it. */
   | 'password_reset'
   /** Asks the receiver to become an admin. Brings a one-time token. */
   | 'invitation'
@@ -13,7 +13,7 @@ export type MailKind =
   | 'password_changed'
   | 'second_factor_enabled'
   | 'second_factor_disabled'
-  /** No mail: a request for a new password. The accounts of the address are looked for after the answer. */
+  /** Answers a request for a new password, with a token for each account. They are looked for after the answer. */
   | 'password_forgotten';
 
 /**
@@ -47,8 +47,10 @@ export type MailDocument = {
   readonly change: { readonly id: string; readonly version: number } | null;
   /** For `password_forgotten`: the organization that was named, by its key. */
   readonly organization_key: string | null;
+  /** For `password_forgotten`: it is within the budget of its receiver, and is not counted when it is tried again. */
+  readonly is_counted?: true;
   readonly attempts: number;
-  /** When it is tried next; null when it was sent, and is kept for its token. */
+  /** When it is tried next; null when it was sent, or is not sent by itself, and is kept for its token. */
   readonly due_at: Date | null;
   readonly created_at: Date;
   /** When it is no longer of use, and its token is no longer good. */

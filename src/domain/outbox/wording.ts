@@ -15,12 +15,34 @@ type Wording = {
   readonly subject: string;
   /** @param organization its name, as {@link quote} gives it */
   readonly paragraphs: (organization: string, mail: MailDocument) => readonly string[];
+  /** What stands before each link, where a mail has several. */
+  readonly label?: (organization: string) => string;
   readonly request?: Request;
+};
+
+/** What a mail says and brings for one organization. */
+export type MailPart = {
+  /** The same when it is sent again. */
+  readonly id: string;
+  readonly organization: string;
+  /** The one-time token, for a kind that brings one. */
+  readonly token: string;
 };
 
 const PASSWORD = { password: '(a password of your choice)' };
 
-const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording>> = {
+const FORGOTTEN: Wording = {
+  subject: 'Choose a new password',
+  paragraphs: () => [
+    'Somebody, hopefully you, forgot the password of an admin with this email address.',
+    'You can choose a new one once, within the next hour. That ends every sign-in so far.',
+    'If it was not you, ignore this mail: your password stays as it is.',
+  ],
+  label: (organization) => `For your account as an admin of the organization ${organization}:`,
+  request: { page: '/reset-password', call: 'POST /admin/password/reset', with: PASSWORD },
+};
+
+const WORDINGS: Readonly<Record<MailKind, Wording>> = {
   verification: {
     subject: 'Confirm your email address',
     paragraphs: (organization) => [
@@ -29,15 +51,9 @@ const WORDINGS: Readonly<Record<Exclude<MailKind, 'password_forgotten'>, Wording
     ],
     request: { page: '/verify-email', call: 'POST /admin/verify-email' },
   },
-  password_reset: {
-    subject: 'Choose a new password',
-    paragraphs: (organization) => [
-      `Somebody, hopefully you, forgot the password of an admin of the organization ${organization}.`,
-      'You can choose a new one once, within the next hour. That ends every sign-in so far.',
-      'If it was not you, ignore this mail: your password stays as it is.',
-    ],
-    request: { page: '/reset-password', call: 'POST /admin/password/reset', with: PASSWORD },
-  },
+  password_forgotten: FORGOTTEN,
+  // One that an earlier version of the service has left to be sent.
+  password_reset: FORGOTTEN,
   invitation: {
     subject: 'You are invited to an organization',
     paragraphs: (organization, { invitation }) => [
@@ -88,30 +104,33 @@ const quote = (name: string): string =>
 
 /**
  * The mail as it is sent.
- * @param token the one-time token, for a kind that brings one
+ * @param parts one, or one for each account
  * @param publicUrl where the front end is; without one the mail names the call to make
  */
-export function toMessage(
-  mail: MailDocument,
-  kind: Exclude<MailKind, 'password_forgotten'>,
-  { organization, token, publicUrl }: { organization: string; token: string; publicUrl: string | undefined },
-): Message {
-  const { subject, paragraphs, request } = WORDINGS[kind];
-  const said = paragraphs(quote(organization), mail);
-  const text = [...said];
-  const html = said.map((paragraph) => `<p>${escapeHtml(paragraph)}</p>`);
-  if (request !== undefined && publicUrl !== undefined) {
-    // The fragment of a link is sent to no server: the token is in no log and in no Referer.
-    const link = `${publicUrl}${request.page}#token=${token}`;
-    text.push(link);
-    html.push(`<p><a href="${escapeHtml(link)}">${escapeHtml(link)}</a></p>`);
-  } else if (request !== undefined) {
-    const call = `${request.call} ${JSON.stringify({ token, ...request.with })}`;
-    text.push(`Token: ${token}`, `Call: ${call}`);
-    html.push(`<p>Token: <code>${token}</code></p>`, `<p>Call: <code>${escapeHtml(call)}</code></p>`);
+export function toMessage(mail: MailDocument, parts: readonly MailPart[], publicUrl: string | undefined): Message {
+  const { subject, paragraphs, label, request } = WORDINGS[mail.kind];
+  const text: string[] = [];
+  const html: string[] = [];
+  const say = (paragraph: string) => {
+    text.push(paragraph);
+    html.push(`<p>${escapeHtml(paragraph)}</p>`);
+  };
+  for (const paragraph of paragraphs(quote(parts[0]?.organization ?? ''), mail)) say(paragraph);
+  for (const { organization, token } of parts) {
+    if (label !== undefined) say(label(quote(organization)));
+    if (request !== undefined && publicUrl !== undefined) {
+      // The fragment of a link is sent to no server: the token is in no log and in no Referer.
+      const link = `${publicUrl}${request.page}#token=${token}`;
+      text.push(link);
+      html.push(`<p><a href="${escapeHtml(link)}">${escapeHtml(link)}</a></p>`);
+    } else if (request !== undefined) {
+      const call = `${request.call} ${JSON.stringify({ token, ...request.with })}`;
+      text.push(`Token: ${token}`, `Call: ${call}`);
+      html.push(`<p>Token: <code>${token}</code></p>`, `<p>Call: <code>${escapeHtml(call)}</code></p>`);
+    }
   }
   return {
-    id: mail._id,
+    id: parts[0]?.id ?? mail._id,
     to: mail.to,
     subject,
     text: `${text.join('\n\n')}\n`,
