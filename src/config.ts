@@ -201,7 +201,7 @@ const schema = z.object({
   LIMIT_REFRESH: variable(limit, '600/60', 'refreshes of one address'),
   LIMIT_CHANGE: variable(limit, '60/3600', 'changes by one admin, and as many from one address'),
   LIMIT_RENAME: variable(limit, '10/3600', 'renames of one organization'),
-  LIMIT_INSPECT: variable(limit, '120/60', 'checks of an erasure or of the audit log that one address asks for'),
+  LIMIT_INSPECT: variable(limit, '120/60', 'checks of an erasure, checks and searches of the log, by one address'),
   SIGNUP: variable(
     z.enum(['open', 'closed', 'key'], 'must be open, closed or key'),
     'open',

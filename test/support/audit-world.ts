@@ -35,6 +35,7 @@ export type AuditContext = Pick<
   | 'newId'
   | 'keyedHash'
   | 'settings'
+  | 'noteBudget'
 >;
 
 export type AuditInstance = AuditContext & {
@@ -82,6 +83,7 @@ export function auditInstance(executor: Executor, options: InstanceOptions = {})
     log: (_level, event, particulars = {}) => void logged.push({ event, particulars }),
     newId: () => uuidv7({ msecs: time.now, seq: ids++ }),
     keyedHash: createKeyedHash(SECRET),
+    noteBudget: () => {},
     runInBackground: (work) => {
       // The audit log's own work asks no more of the context than this.
       const run = nextTurn()

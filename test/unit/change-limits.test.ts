@@ -374,6 +374,19 @@ describe('looks that read much', () => {
     expect(statuses).toEqual([404, 200, 404, 429, 429]);
     expect((await call('GET /org/audit', account)).status).toBe(200);
   });
+
+  test.each(['action=admin.removed', 'from=2026-01-01T00:00:00Z', 'to=2036-01-01T00:00:00Z'])(
+    'are bounded for one address: the log with a filter, of which each call goes through 1,000 entries (%s)',
+    async (filter) => {
+      await open({ LIMIT_INSPECT: '2/60' });
+      const account = await newAccount();
+      const look = () => call(`GET /org/audit?${filter}&cursor=5000`, account);
+      const { status, json } = await look();
+      expect([status, json['items'], json['next_cursor']]).toEqual([200, [], '4000']);
+      for (const expected of [200, 429]) expect((await look()).status).toBe(expected);
+      expect((await call('GET /org/audit?limit=1&cursor=5000', account)).status).toBe(200);
+    },
+  );
 });
 
 describe('a route that changes something', () => {

@@ -1,5 +1,7 @@
 import type { Condition, Filter } from '../../store/port.ts';
 import type { Page } from '../page.ts';
+import type { BudgetContext } from '../rate-limit/budget.ts';
+import { limitByAddress } from '../rate-limit/by-address.ts';
 import type { Principal } from '../session/schema.ts';
 import { revealAddress } from './address.ts';
 import { genuineCheckpoint, lastEntry } from './chain.ts';
@@ -8,9 +10,8 @@ import type { AuditAction, AuditEntry } from './schema.ts';
 import { entriesBetween, removedOf, sequenceOf } from './schema.ts';
 import { recordSignInFailuresOf } from './sign-in-failures.ts';
 
-/** Entries that one query goes through, and queries that one page takes at most. */
+/** Entries that one page goes through at most. */
 const WINDOW = 1000;
-const WINDOWS = 5;
 
 /** An entry as the organization's admins see it. */
 export type AuditView = Omit<AuditEntry, '_id' | 'organization_id' | 'event_id' | 'previous' | 'key'>;
@@ -27,35 +28,33 @@ export type ListAuditInput = {
 };
 
 /**
- * The log of the principal's organization, the newest entry first, without what is old and removed. A page goes through a bounded part of the log: with
- * a filter that fits few entries it may hold fewer than asked for, and still have a next one.
+ * The log of the principal's organization, the newest entry first, without what is old and removed. A page goes through
+ * a bounded part of the log: with a filter it may hold fewer than asked for, and still have a next one. A look with a
+ * filter draws on LIMIT_INSPECT.
+ * @throws {DomainError} too_many_requests, busy
  */
 export async function listAudit(
-  context: Recording,
+  context: Recording & BudgetContext,
   { principal, from, to, action, cursor, limit }: ListAuditInput,
 ): Promise<Page<AuditView>> {
   const { _id, address_key } = principal.organization;
+  const at: Condition = { ...(from && { $gte: from }), ...(to && { $lte: to }) };
+  const filter: Filter = { ...((from || to) && { at }), ...(action && { action }) };
+  if (Object.keys(filter).length > 0) await limitByAddress(context, 'inspect');
   await recordSignInFailuresOf(context, _id);
   const [last, checkpoint] = await Promise.all([
     cursor === undefined ? lastEntry(context, _id) : undefined,
     genuineCheckpoint(context, _id),
   ]);
   const first = removedOf(checkpoint).removed_to + 1;
-  let before = cursor ?? (last === undefined ? 1 : sequenceOf(last._id) + 1);
-  const at: Condition = { ...(from && { $gte: from }), ...(to && { $lte: to }) };
-  const filter: Filter = { ...((from || to) && { at }), ...(action && { action }) };
-  const found: AuditEntry[] = [];
-  for (let windows = 0; windows < WINDOWS && before > first && found.length < limit; windows++) {
-    const start = Math.max(first, before - WINDOW);
-    const wanted = limit - found.length;
-    const entries = { ...filter, ...entriesBetween(_id, start, before) };
-    const page = await context.master.audit.find(entries, { sort: { _id: -1 }, limit: wanted });
-    const oldest = page.at(-1);
-    found.push(...page);
-    before = page.length === wanted && oldest !== undefined ? sequenceOf(oldest._id) : start;
-  }
+  const before = cursor ?? (last === undefined ? 1 : sequenceOf(last._id) + 1);
+  const start = Math.max(first, before - WINDOW);
+  const entries = { ...filter, ...entriesBetween(_id, start, before) };
+  const found = await context.master.audit.find(entries, { sort: { _id: -1 }, limit });
+  const oldest = found.at(-1);
+  const next = found.length === limit && oldest !== undefined ? sequenceOf(oldest._id) : start;
   const items = await Promise.all(found.map((entry) => viewOf(entry, address_key)));
-  return { items, next_cursor: before > first ? String(before) : null };
+  return { items, next_cursor: next > first ? String(next) : null };
 }
 
 const viewOf = async (entry: AuditEntry, addressKey: string | null): Promise<AuditView> => ({

@@ -56,6 +56,7 @@ export function auditRoutes() {
       description: 'A page of the log. With a filter it may be short, and yet not the last.',
       schema: page(entry),
     },
+    refusals: [429],
     verb: listAudit,
   });
   route('GET /verify', {
