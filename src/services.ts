@@ -30,9 +30,6 @@ const DAY_MS = DAY_SECONDS * 1000;
 /** The name, in placements, of the one cluster there is. */
 const MAIN_CLUSTER = 'main';
 
-/** Items of a kind that a round of due work takes, so that the other kinds need not wait for long. */
-const DUE_PAGE = 100;
-
 /** What differs by runtime. */
 export type Platform = {
   readonly executor: Executor;
@@ -46,8 +43,6 @@ export type Platform = {
   readonly time?: Pick<Context, 'clock' | 'wait'>;
   /** Left out: nothing is sent, and the log says what would have been. */
   readonly mailer?: Mailer | undefined;
-  /** Items of a kind in one round of due work, where the runtime bounds what a round may ask of the store. */
-  readonly duePage?: number;
   /** Begins work in a turn of its own; resolves when it has ended, and never rejects. Left out: the reconciler does it. */
   readonly background?: (work: () => Promise<unknown>) => Promise<void>;
 };
@@ -128,7 +123,6 @@ export function createServices(config: Config, platform: Platform) {
       leaseMs: config.LEASE_MS,
       nameLeaseMs: config.NAME_LEASE_DAYS * DAY_MS,
       retentionMs: config.DELETE_RETENTION_DAYS * DAY_MS,
-      duePage: platform.duePage ?? DUE_PAGE,
       auditRetentionMs: config.AUDIT_RETENTION_DAYS * DAY_MS,
       publicUrl: config.PUBLIC_URL,
       refuseCommonPasswords: config.PASSWORD_BLOCKLIST !== 'off',

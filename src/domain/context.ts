@@ -69,8 +69,6 @@ export type Settings = {
   readonly nameLeaseMs: number;
   /** How long a deleted organization can be restored, in milliseconds; 0: nothing is kept. */
   readonly retentionMs: number;
-  /** Items of a kind that one round of due work takes at most: the rest comes in the next one. */
-  readonly duePage: number;
   /** How long entries of the audit log are kept, in milliseconds; 0: for good. */
   readonly auditRetentionMs: number;
   /** How long a sign-in is fresh: enough to change email or password, and to give and take power. In seconds. */

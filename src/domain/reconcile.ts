@@ -15,8 +15,14 @@ import type { OrganizationDocument } from './organization/schema.ts';
 import { sendDueMail } from './outbox/outbox.ts';
 import { syncLateWrites } from './tenant-data/late-writes.ts';
 
-/** How long one round goes on with mails, in milliseconds: the next kind waits for it. */
-const MAIL_MS = 10_000;
+/**
+ * Items of a kind that one round takes at most: the rest comes in the next one. Full pages of all kinds take about 1,000
+ * store calls, and the ends of long logs as many again.
+ */
+const PAGE = 20;
+
+/** How long one round goes on with a kind, in milliseconds: the next one waits for it. */
+const KIND_MS = 10_000;
 
 /**
  * One round of due work: each kind is asked for what is due, a bounded page at a time, each item guarded by itself. An
@@ -26,7 +32,7 @@ const MAIL_MS = 10_000;
  * @returns whether a page was full, so that the next round should come at once
  */
 export async function reconcile(context: Context, round: number): Promise<boolean> {
-  const { organizations, admins, signInFailures, checkpoints, names } = context.master;
+  const { organizations, admins, signInFailures, checkpoints, mails, names } = context.master;
   const now = context.clock();
   const pages = [
     await each(context, organizations, 'due_at', now, (organization) => whatIsDue(context, organization)),
@@ -36,7 +42,7 @@ export async function reconcile(context: Context, round: number): Promise<boolea
       recordSignInFailures(context, failures),
     ),
     await each(context, checkpoints, 'due_at', now, (checkpoint) => writeDueCheckpoint(context, checkpoint)),
-    await guarded(context, 'mails', () => sendDueMails(context)),
+    await each(context, mails, 'due_at', now, (mail) => sendDueMail(context, mail)),
     // Names whose lease is over; and what has expired, where the store does not clear it up by itself.
     await guarded(context, 'names', () =>
       removeInBatches(context, names, { kind: 'name', due_at: { $lt: now } }, { due_at: 1 }),
@@ -54,30 +60,12 @@ async function whatIsDue(context: Context, organization: OrganizationDocument): 
   if (next_placement !== null) return tryOpenMove(context, organization);
 }
 
-/** Tries the mails that are due, until the mailer cannot be reached: then the rest would fail too. */
-async function sendDueMails(context: Context): Promise<Outcome> {
-  const { duePage } = context.settings;
-  const start = context.clock().getTime();
-  const due = { due_at: { $lt: context.clock() } };
-  const page = await context.master.mails.find(due, { sort: { due_at: 1 }, limit: duePage });
-  for (const mail of page) {
-    if (context.clock().getTime() - start > MAIL_MS) break;
-    try {
-      if ((await sendDueMail(context, mail)) === 'mailer_away') return 'done';
-    } catch (error) {
-      context.log('warn', 'mail.failed', { mail_id: mail._id, error });
-    }
-  }
-  return page.length === duePage ? 'full' : 'done';
-}
-
 async function lookForLateWrites(context: Context, now: Date): Promise<Outcome> {
   return guarded(context, 'claims', async () => {
-    const { duePage } = context.settings;
     const filter = { kind: 'collection', due_at: { $lt: now } };
-    const claims = await context.master.collections.find(filter, { sort: { due_at: 1 }, limit: duePage });
+    const claims = await context.master.collections.find(filter, { sort: { due_at: 1 }, limit: PAGE });
     if (claims.length > 0) await syncLateWrites(context, claims);
-    return claims.length === duePage ? 'full' : 'done';
+    return claims.length === PAGE ? 'full' : 'done';
   });
 }
 
@@ -97,12 +85,16 @@ async function each<T extends Document>(
   work: (document: T) => Promise<unknown>,
 ): Promise<Outcome> {
   return guarded(context, collection.name, async () => {
-    const limit = context.settings.duePage;
-    const page = await collection.find({ [field]: { $lt: before } } as Filter, { sort: { [field]: 1 }, limit });
-    let outcome: Outcome = page.length === limit ? 'full' : 'done';
+    const page = await collection.find({ [field]: { $lt: before } } as Filter, { sort: { [field]: 1 }, limit: PAGE });
+    const end = context.clock().getTime() + KIND_MS;
+    let outcome: Outcome = page.length === PAGE ? 'full' : 'done';
     for (const document of page) {
+      if (context.clock().getTime() > end) return 'full';
       try {
-        if ((await work(document)) === 'full') outcome = 'full';
+        const result = await work(document);
+        // Then the rest would fail too.
+        if (result === 'mailer_away') return 'done';
+        if (result === 'full') outcome = 'full';
       } catch (error) {
         context.log('warn', 'reconcile.item_failed', { collection: collection.name, id: document._id, error });
         const later = new Date(before.getTime() + RETRY_MS);

@@ -25,12 +25,8 @@ type Bindings = Omit<Environment, 'SEND_EMAIL'> & {
   readonly SEND_EMAIL?: SendEmailBinding;
 };
 
-/**
- * Rounds of one run of the cron trigger, and items of a kind that a round takes. A run may make 10,000 subrequests, and
- * each store call is one: full pages of all kinds take 1,000 a round, and the ends of long logs as many again.
- */
+/** Rounds of one run of the cron trigger: each store call is one of the 10,000 subrequests that a run may make. */
 const CRON_ROUNDS = 4;
-const DUE_PAGE = 20;
 
 const log = createLog((line) => console.log(line));
 
@@ -80,7 +76,6 @@ async function start(env: Bindings) {
     ...(await openTokenKeys(config, readPlainSecret, storedSecret, log)),
     log,
     background: createBackground(log).run,
-    duePage: DUE_PAGE,
     mailer: mailerOf(config, env),
   });
   const app = createApp(services, getConnInfo, (c, work) => c.executionCtx.waitUntil(work));

@@ -10,6 +10,8 @@ import { deleteOrganization } from '../../src/domain/organization/delete.ts';
 import { getErasure } from '../../src/domain/organization/erasure.ts';
 import type { OrganizationDocument } from '../../src/domain/organization/schema.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
+import { insertMail } from '../../src/domain/outbox/outbox.ts';
+import type { Mailer } from '../../src/domain/outbox/schema.ts';
 import { reconcile } from '../../src/domain/reconcile.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { Services } from '../../src/services.ts';
@@ -133,6 +135,28 @@ test('a missing organization keeps its name', async () => {
   const owner = await ownerOf(context, 'Away');
   await context.master.organizations.deleteOne({ _id: owner.organization._id });
   await expect(ownerOf(context, 'Away')).rejects.toMatchObject({ code: 'organization_name_taken' });
+});
+
+test('a kind that takes long leaves the others their turn, and the next round comes at once', async () => {
+  const { organization, admin } = await ownerOf(context, 'Slow');
+  const sent: string[] = [];
+  const send: Mailer['send'] = async ({ id }) => {
+    await time.wait(6000);
+    sent.push(id);
+    return 'sent';
+  };
+  const slow = createInstance(executor, {}, { time, mailer: { send } });
+  await context.master.mails.deleteMany({ organization_id: organization._id });
+  const mail = { kind: 'password_changed', to: admin.email, to_key: admin.email_key } as const;
+  for (let index = 0; index < 5; index++) {
+    await insertMail(context, { ...mail, organization_id: organization._id, admin_id: admin._id });
+  }
+  time.advance(MINUTE_MS);
+  expect(await slow.reconcile()).toBe(true);
+  expect(sent).toHaveLength(2);
+  expect(await slow.reconcile()).toBe(true);
+  expect(await slow.reconcile()).toBe(false);
+  expect(sent).toHaveLength(5);
 });
 
 describe('an item that fails', () => {
