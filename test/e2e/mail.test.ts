@@ -94,13 +94,13 @@ describe.each(['node', 'bun'] as const)('mail by SMTP on %s', (runtime) => {
 
     const next = newEmail();
     expect((await caller.update(token, { email: next })).status).toBe(200);
-    const undo = linked(await awaitMail(smtp, tenant.email, /^Your email address/), '/undo-email-change');
+    const undo = linked(await awaitMail(smtp, tenant.email, /^Your email address/), '/undo');
     const verification = linked(await awaitMail(smtp, next, CONFIRM), '/verify-email');
     expect((await caller.request('GET', '/admin/me', { token })).json.admin_email).toBe(tenant.email);
     expect((await post('/admin/verify-email', { token: verification })).status).toBe(204);
     await caller.tokenFor({ email: next, password });
-    expect((await post('/admin/email/undo', { token: undo })).status).toBe(204);
-    expectProblem(await post('/admin/email/undo', { token: undo }), 401, 'invalid_one_time_token');
+    expect((await post('/admin/undo', { token: undo })).status).toBe(204);
+    expectProblem(await post('/admin/undo', { token: undo }), 401, 'invalid_one_time_token');
     await caller.tokenFor({ ...tenant, password });
   });
 

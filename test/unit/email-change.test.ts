@@ -1,14 +1,16 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { forgotPassword, resetPassword } from '../../src/domain/admin/password.ts';
-import { undoEmailChange } from '../../src/domain/admin/undo-email-change.ts';
+import { undoChange } from '../../src/domain/admin/undo.ts';
 import { resendVerification, verifyEmail } from '../../src/domain/admin/verify-email.ts';
 import type { AuditAction } from '../../src/domain/audit/schema.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { tokenText } from '../../src/domain/one-time-token/one-time-token.ts';
+import { previewUpdate } from '../../src/domain/organization/preview.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
-import { sendDueMail } from '../../src/domain/outbox/outbox.ts';
+import { insertMail, sendDueMail, tokenMail } from '../../src/domain/outbox/outbox.ts';
 import type { MailDocument, Mailer, MailKind, Message } from '../../src/domain/outbox/schema.ts';
 import { reconcile } from '../../src/domain/reconcile.ts';
+import { beginSecondFactor, confirmSecondFactor, removeSecondFactor } from '../../src/domain/second-factor/change.ts';
 import { authenticate } from '../../src/domain/session/authenticate.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
 import type { Principal } from '../../src/domain/session/schema.ts';
@@ -18,6 +20,7 @@ import type { Executor } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import { findAuditViolations } from '../support/audit-invariants.ts';
 import { createInstance, goneAt, ownerOf, principalOf, shuffled, virtualTime } from '../support/instance.ts';
+import { codeOf } from '../support/second-factor.ts';
 
 const INVALID = { code: 'invalid_one_time_token' };
 const PASSWORD = 'a password nobody has';
@@ -68,6 +71,9 @@ async function tokensTo(context: Context, kind: MailKind, to: string): Promise<s
 const textOf = async (context: Context, mail: MailDocument) =>
   mail.token === null ? '' : (await tokenText(context, mail, mail.token)).text;
 
+const resetTokenOf = async (context: Context, owner: Principal) =>
+  textOf(context, await insertMail(context, tokenMail('password_reset', await adminOf(context, owner))));
+
 const newest = async (context: Context, kind: MailKind, to: string) => (await tokensTo(context, kind, to)).at(-1) ?? '';
 
 /** As a thief with a session: changes the email at once. */
@@ -75,12 +81,192 @@ async function changeTo(context: Context, owner: Principal, email: string): Prom
   await updateOrganization(context, { principal: await reload(context, owner), email });
 }
 
-const undo = (context: Context, token: string) => undoEmailChange(context, { token });
+const undo = (context: Context, token: string) => undoChange(context, { token });
 const adminOf = async (context: Context, owner: Principal) => (await reload(context, owner)).admin;
 const recorded = async ({ master }: Context, { organization }: Principal): Promise<AuditAction[]> =>
   (await master.audit.find({ organization_id: organization._id }, { sort: { _id: 1 } })).map(({ action }) => action);
 
+/** As a thief who knows the password. @returns the recovery codes */
+async function setUpFactor(context: Context, owner: Principal, current_password = 'TestPass123'): Promise<string[]> {
+  const { secret } = await beginSecondFactor(context, { principal: await reload(context, owner), current_password });
+  const code = codeOf(secret, { at: time.clock().getTime() });
+  return (await confirmSecondFactor(context, { principal: await reload(context, owner), code })).recovery_codes;
+}
+
+const factorOf = async (context: Context, owner: Principal) => (await adminOf(context, owner)).second_factor ?? null;
+
+describe('the token that undoes a second factor', () => {
+  test('gives an owner the account back whose password and second factor are a thief’s', async () => {
+    const context = open();
+    const owner = await verifiedOwner(context, 'Locked out');
+    const { email } = owner.admin;
+    await updateOrganization(context, { principal: await reload(context, owner), password: PASSWORD });
+    await setUpFactor(context, owner, PASSWORD);
+    await logOutEverywhere(context, { principal: await reload(context, owner) });
+    await reload(context, owner);
+    const token = await newest(context, 'second_factor_enabled', email);
+    await undo(context, token);
+    expect(await context.master.sessions.count({ admin_id: owner.admin._id })).toBe(0);
+    expect(await recorded(context, owner)).toEqual(
+      expect.arrayContaining(['admin.second_factor_enabled', 'admin.second_factor_disabled']),
+    );
+    await expect(undo(context, token)).rejects.toMatchObject(INVALID);
+    await resetPassword(context, { token: await resetTokenOf(context, owner), password: 'the owner has it back' });
+    await logIn(context, { email, password: 'the owner has it back' });
+    await tokensTo(context, 'second_factor_disabled', email);
+    expect(sent.filter(({ subject }) => subject === 'Your account has no second factor any more')).toHaveLength(1);
+    expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+  });
+
+  test('works after a change of email too, and each of both tokens undoes its own change', async () => {
+    for (const first of ['factor', 'email'] as const) {
+      const context = open();
+      const owner = await verifiedOwner(context, `First ${first}`);
+      await setUpFactor(context, owner);
+      await changeTo(context, owner, `${first}@evil.example`);
+      const tokens = {
+        factor: await newest(context, 'second_factor_enabled', owner.admin.email),
+        email: await newest(context, 'email_changed', owner.admin.email),
+      };
+      await undo(context, tokens[first]);
+      expect((await adminOf(context, owner)).email === owner.admin.email).toBe(first === 'email');
+      expect((await factorOf(context, owner)) === null).toBe(first === 'factor');
+      await undo(context, tokens[first === 'factor' ? 'email' : 'factor']);
+      expect(await adminOf(context, owner)).toMatchObject({ email: owner.admin.email, second_factor: null });
+    }
+  });
+
+  test('removes that one and no other, and ends with it', async () => {
+    const context = open();
+    const owner = await verifiedOwner(context, 'Another factor');
+    const [code = ''] = await setUpFactor(context, owner);
+    const old = await newest(context, 'second_factor_enabled', owner.admin.email);
+    const off = { principal: await reload(context, owner), current_password: 'TestPass123', code };
+    await removeSecondFactor(context, off);
+    const removed = await adminOf(context, owner);
+    await expect(undo(context, old)).rejects.toMatchObject(INVALID);
+    expect(await adminOf(context, owner)).toEqual(removed);
+    await setUpFactor(context, owner);
+    const later = await adminOf(context, owner);
+    await expect(undo(context, old)).rejects.toMatchObject(INVALID);
+    expect(await adminOf(context, owner)).toEqual(later);
+    await undo(context, await newest(context, 'second_factor_enabled', owner.admin.email));
+    expect(await factorOf(context, owner)).toBeNull();
+  });
+
+  test('is good for seven days', async () => {
+    const context = open();
+    for (const [name, ms] of [
+      ['In time', 7 * DAY_MS - 1],
+      ['Late', 7 * DAY_MS],
+    ] as const) {
+      const owner = await verifiedOwner(context, name);
+      await setUpFactor(context, owner);
+      const token = await newest(context, 'second_factor_enabled', owner.admin.email);
+      time.advance(ms);
+      await (name === 'Late' ? expect(undo(context, token)).rejects.toMatchObject(INVALID) : undo(context, token));
+    }
+  });
+
+  test('after a crash at any store call has undone it, or can be used again', async () => {
+    const outcomes = new Set<boolean>();
+    for (const when of ['before', 'after'] as const) {
+      for (let call = 1; ; call++) {
+        const context = open();
+        const owner = await verifiedOwner(context, `Factor ${when} ${call}`);
+        await setUpFactor(context, owner);
+        const token = await newest(context, 'second_factor_enabled', owner.admin.email);
+        const died = await undo(open({}, goneAt(executor, call, when)), token).then(
+          () => false,
+          () => true,
+        );
+        const isUndone = (await factorOf(context, owner)) === null;
+        outcomes.add(isUndone);
+        if (!isUndone) await undo(context, token);
+        expect(await factorOf(context, owner)).toBeNull();
+        await expect(undo(context, token)).rejects.toMatchObject(INVALID);
+        if (!died) break;
+      }
+    }
+    expect(outcomes).toEqual(new Set([true, false]));
+  });
+});
+
 describe('the token that undoes a change of email', () => {
+  test('removes a second factor that was set up since, and none from before', async () => {
+    for (const env of [{}, REQUIRED]) {
+      const context = open(env);
+      const since = await verifiedOwner(context, `Since ${Object.keys(env)}`);
+      await changeTo(context, since, 'x@example.com');
+      await setUpFactor(context, since);
+      await undo(context, await newest(context, 'email_changed', since.admin.email));
+      expect(await adminOf(context, since)).toMatchObject({ email: since.admin.email, second_factor: null });
+      const actions = ['admin.email_change_undone', 'admin.second_factor_disabled'];
+      expect((await recorded(context, since)).slice(-2)).toEqual(actions);
+
+      const before = await verifiedOwner(context, `Before ${Object.keys(env)}`);
+      await setUpFactor(context, before);
+      const factor = await factorOf(context, before);
+      await changeTo(context, before, 'y@example.com');
+      await undo(context, await newest(context, 'email_changed', before.admin.email));
+      expect(await adminOf(context, before)).toMatchObject({ email: before.admin.email, second_factor: factor });
+      expect((await recorded(context, before)).at(-1)).toBe('admin.email_change_undone');
+      expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+    }
+  });
+
+  test('tells the address that it takes the account from, without a token', async () => {
+    const context = open();
+    const owner = await verifiedOwner(context, 'Left');
+    await changeTo(context, owner, 'new@example.com');
+    await verifyEmail(context, { token: await newest(context, 'verification', 'new@example.com') });
+    await undo(context, await newest(context, 'email_changed', owner.admin.email));
+    await tokensTo(context, 'email_change_undone', 'new@example.com');
+    const notices = sent.filter(({ subject }) => subject === 'Your email address: a change was undone');
+    expect(notices.map(({ to }) => to)).toEqual(['new@example.com']);
+    expect(notices[0]?.text).not.toContain('oken');
+  });
+
+  test('which a crashed undo has ended stays ended after another undo', async () => {
+    const context = open();
+    const owner = await verifiedOwner(context, 'Revived');
+    const { email } = owner.admin;
+    await changeTo(context, owner, 'x@evil.example');
+    await changeTo(context, owner, 'y@evil.example');
+    const thiefs = await newest(context, 'email_changed', 'x@evil.example');
+    const token = await newest(context, 'email_changed', email);
+    for (let call = 1; call < 60 && (await adminOf(context, owner)).email !== email; call++) {
+      await undo(open({}, goneAt(executor, call, 'after')), token).catch(() => undefined);
+    }
+    await changeTo(context, owner, 'z@evil.example');
+    await undo(context, await newest(context, 'email_changed', email));
+    await expect(undo(context, thiefs)).rejects.toMatchObject(INVALID);
+    expect((await adminOf(context, owner)).email).toBe(email);
+  });
+
+  test('ends the sessions of before, and none that begins right after it', async () => {
+    const context = open();
+    const owner = await verifiedOwner(context, 'Right after');
+    await changeTo(context, owner, 'x@example.com');
+    const token = await newest(context, 'email_changed', owner.admin.email);
+    let isNew = false;
+    const racing: Executor = {
+      ...executor,
+      execute: async (command) => {
+        const { op, collection } = command as { readonly op: string; readonly collection?: string };
+        if (op === 'deleteMany' && collection === 'sessions' && !isNew) {
+          isNew = true;
+          await reload(context, owner);
+        }
+        return executor.execute(command);
+      },
+    };
+    await undo(open({}, racing), token);
+    expect(isNew).toBe(true);
+    const sessions = await context.master.sessions.find({ admin_id: owner.admin._id });
+    expect(sessions.map(({ epoch }) => epoch)).toEqual([owner.session.epoch + 2]);
+  });
+
   test('gives the old address back, verified as it was, and ends sessions, other tokens and itself', async () => {
     const context = open();
     for (const email_verified of [true, false]) {
@@ -313,6 +499,47 @@ describe('where emails have to be verified, another email', () => {
     const token = await newest(context, 'verification', 'next@example.com');
     await expect(verifyEmail(context, { token })).rejects.toMatchObject(taken);
     expect((await adminOf(context, owner)).email).toBe(owner.admin.email);
+  });
+
+  test('is looked at only after a recent sign-in', async () => {
+    const context = open(REQUIRED);
+    const owner = await verifiedOwner(context, 'Stale');
+    const taken = { email: 'taken@example.com', email_key: 'taken@example.com' };
+    await context.master.admins.insertOne({ ...owner.admin, ...taken, _id: context.newId() });
+    time.advance(16 * 60 * 1000);
+    for (const email of [taken.email, 'free@example.com']) {
+      const input = { principal: owner, email };
+      await expect(updateOrganization(context, input)).rejects.toMatchObject({ code: 'reauthentication_required' });
+      expect(await previewUpdate(context, input)).toMatchObject({ admins: 1 });
+    }
+  });
+
+  test('that cannot be taken now can be verified when that is over', async () => {
+    const context = open(REQUIRED);
+    const owner = await verifiedOwner(context, 'Later');
+    await updateOrganization(context, { principal: owner, email: 'next@example.com' });
+    const token = await newest(context, 'verification', 'next@example.com');
+    const other = { ...owner.admin, _id: context.newId(), email: 'next@example.com', email_key: 'next@example.com' };
+    await context.master.admins.insertOne(other);
+    await expect(verifyEmail(context, { token })).rejects.toMatchObject({ code: 'admin_email_taken' });
+    await context.master.admins.deleteOne({ _id: other._id });
+    await verifyEmail(context, { token });
+    expect(await adminOf(context, owner)).toMatchObject({ email: 'next@example.com', email_verified: true });
+    await expect(verifyEmail(context, { token })).rejects.toMatchObject(INVALID);
+  });
+
+  test('leaves the link of the one before good, where no further mail may be sent', async () => {
+    const context = open({ ...REQUIRED, LIMIT_MAIL_RECIPIENT: '5/3600' });
+    const owner = await verifiedOwner(context, 'Over budget');
+    const ask = (email: string) => updateOrganization(context, { principal: owner, email });
+    for (let asked = 1; asked <= 5; asked++) await ask('full@example.com');
+    await ask('first@example.com');
+    const token = await newest(context, 'verification', 'first@example.com');
+    const mails = await context.master.mails.find({}, { sort: { _id: 1 } });
+    await expect(ask('full@example.com')).rejects.toMatchObject({ code: 'too_many_requests' });
+    expect(await context.master.mails.find({}, { sort: { _id: 1 } })).toEqual(mails);
+    await verifyEmail(context, { token });
+    expect((await adminOf(context, owner)).email).toBe('first@example.com');
   });
 
   test('beside another name and password waits alone, and ends when sessions do', async () => {

@@ -1,16 +1,20 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { forgotPassword } from '../../src/domain/admin/password.ts';
+import { forgotPassword, resetPassword } from '../../src/domain/admin/password.ts';
 import { resendVerification } from '../../src/domain/admin/verify-email.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { inviteAdmin } from '../../src/domain/invitation/invite.ts';
+import { tokenText } from '../../src/domain/one-time-token/one-time-token.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
+import { insertMail, tokenMail } from '../../src/domain/outbox/outbox.ts';
 import type { MailKind } from '../../src/domain/outbox/schema.ts';
 import { reconcile } from '../../src/domain/reconcile.ts';
+import { beginSecondFactor, confirmSecondFactor, removeSecondFactor } from '../../src/domain/second-factor/change.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { Executor } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import { createInstance, ownerOf, principalOf, virtualTime } from '../support/instance.ts';
+import { codeOf } from '../support/second-factor.ts';
 
 const VICTIM = 'victim@example.com';
 const PASSWORD = 'a password nobody has';
@@ -107,22 +111,88 @@ describe('mails to one address', () => {
     expect(await context.master.mails.count({ kind: 'password_reset', admin_id: owner.admin._id })).toBe(1);
   });
 
-  test('about a change of a verified account are never held back, and of another account they are', async () => {
-    const verified = await accountOf('Verified', { email_verified: true });
-    const { _id, organization_id } = verified.admin;
+  test('about a change of a verified account are never held back', async () => {
+    const { admin, organization } = await accountOf('Verified', { email_verified: true });
     for (let index = 1; index <= 8; index++) {
-      const principal = await principalOf(context, organization_id, _id);
+      const principal = await principalOf(context, organization._id, admin._id);
       await updateOrganization(context, { principal, password: `${PASSWORD} ${index}` });
     }
     expect(await queued('password_changed')).toBe(8);
-    const bait = await accountOf('Bait', { email_verified: false });
-    for (let index = 1; index <= 8; index++) {
-      const principal = await principalOf(context, bait.organization._id, bait.admin._id);
-      await updateOrganization(context, { principal, password: `${PASSWORD} ${index}` });
-    }
-    // Two of five were verifications.
-    expect(await queued('password_changed')).toBe(8 + 3);
   });
+
+  describe.each(['', 'true'])(
+    'about a change of an account that is not verified (REQUIRE_VERIFIED_EMAIL=%s)',
+    (required) => {
+      beforeEach(() => {
+        context = createInstance(executor, required ? { REQUIRE_VERIFIED_EMAIL: required } : {}, { time }).context;
+      });
+
+      test('come, or there is no change by a stolen token', async () => {
+        const { admin, organization } = await accountOf('Mine', { email_verified: false });
+        const principal = () => principalOf(context, organization._id, admin._id);
+        const { secret } = await beginSecondFactor(context, {
+          principal: await principal(),
+          current_password: PASSWORD,
+        });
+        for (let index = 1; index <= 5; index++) await create(`Bait ${index}`);
+        const before = await context.master.admins.findOne({ _id: admin._id });
+        const mails = await context.master.mails.find({}, { sort: { _id: 1 } });
+        const code = codeOf(secret, { at: time.clock().getTime() });
+        const changes = [
+          async () => updateOrganization(context, { principal: await principal(), email: 'thief@evil.example' }),
+          async () => updateOrganization(context, { principal: await principal(), password: `${PASSWORD} x` }),
+          async () =>
+            updateOrganization(context, {
+              principal: await principal(),
+              email: 'thief@evil.example',
+              password: PASSWORD,
+            }),
+          async () => confirmSecondFactor(context, { principal: await principal(), code }),
+        ];
+        for (const change of changes) {
+          await expect(change()).rejects.toMatchObject({ ...REFUSED, retryAfterSeconds: expect.any(Number) });
+        }
+        expect(await context.master.admins.findOne({ _id: admin._id })).toEqual(before);
+        expect(await context.master.mails.find({}, { sort: { _id: 1 } })).toEqual(mails);
+
+        time.advance(HOUR_MS + 1000);
+        await updateOrganization(context, { principal: await principal(), email: 'mine@example.com' });
+        expect(await queued('email_changed')).toBe(1);
+      });
+
+      test('burn no recovery code where they cannot come', async () => {
+        const { admin, organization } = await accountOf('Factor', { email_verified: false });
+        const principal = () => principalOf(context, organization._id, admin._id);
+        const { secret } = await beginSecondFactor(context, {
+          principal: await principal(),
+          current_password: PASSWORD,
+        });
+        const code = codeOf(secret, { at: time.clock().getTime() });
+        const { recovery_codes } = await confirmSecondFactor(context, { principal: await principal(), code });
+        for (let index = 1; index <= 5; index++) await create(`Bait ${index}`);
+        const remove = async () =>
+          removeSecondFactor(context, {
+            principal: await principal(),
+            current_password: PASSWORD,
+            code: recovery_codes[0],
+          });
+        await expect(remove()).rejects.toMatchObject(REFUSED);
+        time.advance(HOUR_MS + 1000);
+        await remove();
+        expect(await queued('second_factor_disabled')).toBe(1);
+      });
+
+      test('by a token from its own mailbox stop no change', async () => {
+        const { admin } = await accountOf('Reset', { email_verified: false });
+        const mail = await insertMail(context, tokenMail('password_reset', admin));
+        for (let index = 1; index <= 5; index++) await create(`Bait ${index}`);
+        const token = mail.token === null ? '' : (await tokenText(context, mail, mail.token)).text;
+        await resetPassword(context, { token, password: `${PASSWORD} again` });
+        expect((await context.master.admins.findOne({ _id: admin._id }))?.email_verified).toBe(true);
+        expect(await queued('password_changed')).toBe(0);
+      });
+    },
+  );
 
   test('do not tell, by a refused invitation, that there is an account that a reset was sent to', async () => {
     const invited = async (email: string) => {

@@ -140,6 +140,26 @@ describe('a one-time token', () => {
     expect((await reload(owner)).admin.email_verified).toBe(false);
   });
 
+  test('is good still where the reset was refused because another change is under way', async () => {
+    const owner = await ownerOf(context, 'Under way');
+    const token = await resetTokenOf(owner);
+    // An instance dies in a rename, and has its lease for a while.
+    let call = 1;
+    do {
+      const renaming = updateOrganization(open(goneAt(executor, call++, 'after')), {
+        principal: await reload(owner),
+        new_organization_name: 'Renamed under way',
+      });
+      await renaming.catch(() => undefined);
+    } while ((await reload(owner)).organization.operation === null);
+    await expect(resetPassword(context, { token, password: PASSWORD })).rejects.toMatchObject({
+      code: 'operation_in_progress',
+    });
+    now += LEASE_MS + 1;
+    await resetPassword(context, { token, password: PASSWORD });
+    await expect(resetPassword(context, { token, password: PASSWORD })).rejects.toMatchObject(INVALID);
+  });
+
   test('is never good again after a crash at any store call, and another can always be asked for', async () => {
     for (const when of ['before', 'after'] as const) {
       for (let call = 1; ; call++) {

@@ -12,8 +12,11 @@ import { restoreOrganization } from '../../src/domain/organization/restore.ts';
 import { insertMail, tokenMail } from '../../src/domain/outbox/outbox.ts';
 import type { Message } from '../../src/domain/outbox/schema.ts';
 import { beginSecondFactor, confirmSecondFactor, removeSecondFactor } from '../../src/domain/second-factor/change.ts';
+import { recoveryCodesLeft } from '../../src/domain/second-factor/schema.ts';
 import { totpStep } from '../../src/domain/second-factor/totp.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
+import type { Principal } from '../../src/domain/session/schema.ts';
+import { logOutEverywhere } from '../../src/domain/session/sessions.ts';
 import { createEncryption } from '../../src/platform/encryption.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { Executor } from '../../src/store/port.ts';
@@ -316,6 +319,38 @@ describe('a change of the second factor', () => {
     });
     expect(subjects).toEqual(['Your account has a second factor', 'Your account has no second factor any more']);
     expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+  });
+});
+
+describe('the end of a second factor', () => {
+  const remove = (principal: Principal, code?: string) =>
+    codeOfError(removeSecondFactor(context, { principal, current_password: PASSWORD, code }));
+
+  test('takes a recent sign-in in the place of a code where no recovery code is left, and not before', async () => {
+    const account = await newAccountWithFactor();
+    for (const [used, code] of account.recovery_codes.entries()) {
+      expect(recoveryCodesLeft(await adminOf(account))).toBe(10 - used);
+      expect(await remove(await account.principal())).toBe('reauthentication_required');
+      expect(await codeOfError(signIn(account, code))).toBe('done');
+    }
+    expect(recoveryCodesLeft(await adminOf(account))).toBe(0);
+    const stale = await account.principal();
+    time.advance(16 * 60 * 1000);
+    expect(await remove(stale)).toBe('reauthentication_required');
+    const fresh = await account.principal();
+    const guess = { principal: fresh, current_password: 'wrong' };
+    expect(await codeOfError(removeSecondFactor(context, guess))).toBe('reauthentication_required');
+    expect(await remove(fresh, 'no code')).toBe('reauthentication_required');
+    expect(await remove(fresh)).toBe('done');
+    expect(recoveryCodesLeft(await adminOf(account))).toBeUndefined();
+  });
+
+  test('is refused to a session that something else has ended meanwhile', async () => {
+    const account = await newAccountWithFactor();
+    const stale = await account.principal();
+    await logOutEverywhere(context, { principal: await account.principal() });
+    expect(await remove(stale, account.recovery_codes[0])).toBe('conflict');
+    expect((await adminOf(account)).second_factor).not.toBeNull();
   });
 });
 

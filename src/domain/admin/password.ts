@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts';
-import { accountOf, claimToken, findMail } from '../one-time-token/one-time-token.ts';
+import { accountOf, findMail } from '../one-time-token/one-time-token.ts';
 import { organizationKey } from '../organization/name.ts';
 import type { ChangedSession } from '../organization/update.ts';
 import { changeCredentials } from '../organization/update.ts';
@@ -56,8 +56,10 @@ export async function resetPassword(
   const { admin, organization } = await accountOf(context, mail);
   checkNewPassword(context, input.password, 'password', { email: admin.email, organizationName: organization.name });
   const password = await hashNewPassword(context, input.password, 'password');
-  await claimToken(context, mail);
-  const set = () => ({ ...password, email_verified: true });
-  await changeByToken(context, mail, { actions: ['admin.password_reset'], set });
+  await changeByToken(context, mail, () => ({
+    actions: ['admin.password_reset'],
+    notices: ['password_changed'],
+    set: { ...password, email_verified: true },
+  }));
   return { device_cookie: await recognizeCaller(context, { ...admin, ...password }) };
 }

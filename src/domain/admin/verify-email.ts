@@ -20,13 +20,18 @@ export async function verifyEmail(
 ): Promise<{ device_cookie: DeviceCookie }> {
   const mail = await findMail(context, { kind: 'verification', token: input.token });
   const { admin, organization } = await accountOf(context, mail);
-  const event = { event_id: `${mail._id}:verified`, action: 'admin.email_verified', actor: admin._id } as const;
-  const audit = await auditNote(context, organization, event);
-  await claimToken(context, mail);
   if (mail.is_new_email) {
-    const set = () => ({ email: mail.to, email_key: mail.to_key, email_verified: true });
-    await changeByToken(context, mail, { actions: ['admin.email_changed', 'admin.email_verified'], set });
+    await changeByToken(context, mail, () => ({
+      actions: ['admin.email_changed', 'admin.email_verified'],
+      // The former address was told when the new one was asked for.
+      notices: [],
+      set: { email: mail.to, email_key: mail.to_key, email_verified: true },
+    }));
   } else {
+    const event = { event_id: `${mail._id}:verified`, action: 'admin.email_verified', actor: admin._id } as const;
+    const audit = await auditNote(context, organization, event);
+    // This change leaves the epoch, and so the token, as it is.
+    await claimToken(context, mail);
     await updateAdmin(context, admin, {
       isNeeded: ({ email_key, email_verified }) => email_key === mail.to_key && !email_verified,
       set: { email_verified: true },

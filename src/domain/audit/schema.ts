@@ -14,7 +14,7 @@ export const AUDIT_ACTIONS = [
   /** The end of the time in which a deleted organization could be restored. */
   'organization.purged',
   'admin.email_changed',
-  /** The former address is back: see admin/undo-email-change.ts. */
+  /** The former address is back: see admin/undo.ts. */
   'admin.email_change_undone',
   'admin.email_verified',
   'admin.password_changed',

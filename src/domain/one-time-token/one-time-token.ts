@@ -40,10 +40,12 @@ const secretOf = ({ keyedHash }: Needs<'keyedHash'>, mailId: string, salt: strin
 
 /**
  * Whether an admin's token is still good. It ends with another email, and when the admin's epoch rises. One that undoes
- * a change of email outlives both, so that no thief can end it; it ends when an earlier change, or its own, is undone.
+ * a change outlives both, so that no thief can end it. For a second factor, it is good while that very one is in force;
+ * for a change of email, until that, or an earlier one, is undone.
  */
-export function isGoodFor({ token, undo, is_new_email, to_key }: MailDocument, admin: AdminDocument): boolean {
+export function isGoodFor({ kind, token, undo, is_new_email, to_key }: MailDocument, admin: AdminDocument): boolean {
   if (undo !== undefined) {
+    if (kind === 'second_factor_enabled') return admin.second_factor?.version === undo.version;
     const { from, to } = admin.undone ?? { from: 0, to: -1 };
     return undo.version < from || undo.version > to;
   }
@@ -56,7 +58,7 @@ export function isGoodFor({ token, undo, is_new_email, to_key }: MailDocument, a
  */
 export async function findMail(
   context: Needs<'master' | 'clock'>,
-  { kind, token }: { readonly kind: MailKind; readonly token: string },
+  { kind, token }: { readonly kind: MailKind | { readonly $in: readonly MailKind[] }; readonly token: string },
 ): Promise<MailDocument> {
   const [, id, secret] = FORM.exec(token) ?? [];
   if (id === undefined || secret === undefined) throw invalidOneTimeToken();

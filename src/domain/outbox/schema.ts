@@ -10,7 +10,10 @@ export type MailKind =
   | 'invitation'
   /** Tells the old address that the account has another one, or is to have one. Brings a token that undoes it. */
   | 'email_changed'
+  /** Tells an address that it is no longer the account's, because such a change was undone. */
+  | 'email_change_undone'
   | 'password_changed'
+  /** Brings a token that removes the second factor. */
   | 'second_factor_enabled'
   | 'second_factor_disabled'
   /** Answers a request for a new password, with a token for each account. They are looked for after the answer. */
@@ -35,12 +38,12 @@ export type MailDocument = {
     readonly salt: string;
     /** SHA-256 of the secret, in hex. The secret itself is nowhere. */
     readonly hash: string;
-    /** The admin's epoch for which it is good; null for `invitation` and `email_changed`. */
+    /** The admin's epoch for which it is good; null for `invitation`, and for what undoes a change. */
     readonly admin_epoch: number | null;
   } | null;
   /** For a `verification`: its token makes `to` the admin's address. */
   readonly is_new_email?: true;
-  /** For `email_changed`: what its token brings back, and the admin's version when the change was asked for. */
+  /** For what its token undoes: the admin's version before, and whether the address was verified. See admin/undo.ts. */
   readonly undo?: { readonly version: number; readonly email_verified: boolean };
   readonly invitation: { readonly role: Role; readonly invited_by: string } | null;
   /** The change of the admin that it tells of: it is sent only when that was made. */
@@ -72,8 +75,9 @@ export const LIFETIME_MS: Readonly<Record<MailKind, number>> = {
   password_reset: 60 * MINUTE,
   invitation: 7 * 24 * 60 * MINUTE,
   email_changed: 7 * 24 * 60 * MINUTE,
+  email_change_undone: 24 * 60 * MINUTE,
   password_changed: 24 * 60 * MINUTE,
-  second_factor_enabled: 24 * 60 * MINUTE,
+  second_factor_enabled: 7 * 24 * 60 * MINUTE,
   second_factor_disabled: 24 * 60 * MINUTE,
   password_forgotten: 60 * MINUTE,
 };

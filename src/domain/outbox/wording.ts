@@ -31,6 +31,8 @@ export type MailPart = {
 
 const PASSWORD = { password: '(a password of your choice)' };
 
+const UNDO: Request = { page: '/undo', call: 'POST /admin/undo' };
+
 const FORGOTTEN: Wording = {
   subject: 'Choose a new password',
   paragraphs: () => [
@@ -68,9 +70,16 @@ const WORDINGS: Readonly<Record<MailKind, Wording>> = {
       change === null
         ? `Somebody, hopefully you, asked for another email address of your account as an admin of the organization ${organization}. It takes the place of this one when it is confirmed.`
         : `Your account as an admin of the organization ${organization} has another email address now. This one can no longer sign in.`,
-      'If it was not you, undo it, once, within seven days: the account keeps this address, or gets it back, and every sign-in ends. Then ask for a new password at once.',
+      'If it was not you, undo it, once, within seven days: the account keeps this address, or gets it back, a second factor set up since is removed, and every sign-in ends. Then ask for a new password at once.',
     ],
-    request: { page: '/undo-email-change', call: 'POST /admin/email/undo' },
+    request: UNDO,
+  },
+  email_change_undone: {
+    subject: 'Your email address: a change was undone',
+    paragraphs: (organization) => [
+      `Your account as an admin of the organization ${organization} has its former email address back, by the link that was sent there when it was changed. This address can no longer sign in. Every sign-in has ended, and a second factor set up since the change is removed.`,
+      'If it was not you, tell an owner of the organization at once.',
+    ],
   },
   password_changed: {
     subject: 'Your password was changed',
@@ -83,8 +92,10 @@ const WORDINGS: Readonly<Record<MailKind, Wording>> = {
     subject: 'Your account has a second factor',
     paragraphs: (organization) => [
       `Your account as an admin of the organization ${organization} asks for the code of an authenticator app at each sign-in now. Every other sign-in from before has ended.`,
-      'Keep the recovery codes in a safe place. If it was not you, tell an owner of the organization at once.',
+      'Keep the recovery codes in a safe place.',
+      'If it was not you, undo it, once, within seven days: the second factor is removed, and every sign-in ends. Then ask for a new password at once.',
     ],
+    request: UNDO,
   },
   second_factor_disabled: {
     subject: 'Your account has no second factor any more',

@@ -3,12 +3,13 @@ import { requireAdmin } from '../admin/account.ts';
 import { changeAdmin, isCurrentPassword } from '../admin/credentials.ts';
 import type { AdminChange, AdminDocument } from '../admin/schema.ts';
 import { auditNote } from '../audit/note.ts';
-import type { AuditAction } from '../audit/schema.ts';
 import { sealChange } from '../audit/sealing.ts';
+import { isFreshSignIn } from '../authorization.ts';
 import type { Context } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
 import { waitForOtherChanges } from '../organization/journal.ts';
-import { enqueueSecondFactorMail } from '../outbox/account-mails.ts';
+import { changedMeanwhile } from '../organization/refusals.ts';
+import { enqueueChangeMails, requireNotices } from '../outbox/account-mails.ts';
 import { cancelMails, sendInBackground } from '../outbox/outbox.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import { continueSession } from '../session/continue-session.ts';
@@ -16,7 +17,7 @@ import type { Principal } from '../session/schema.ts';
 import type { AccessToken } from '../session/tokens.ts';
 import { newRecoveryCodes, recoveryCodeHash } from './recovery-codes.ts';
 import type { SecondFactor } from './schema.ts';
-import { hasSecondFactor } from './schema.ts';
+import { hasSecondFactor, recoveryCodesLeft } from './schema.ts';
 import { newTotpSecret, totpUri } from './totp.ts';
 import { aboutSecret, guess, plainCode, stepOf, useCode } from './verify.ts';
 
@@ -69,17 +70,18 @@ export async function confirmSecondFactor(
   const first = { secret, code: plainCode(code) };
   const step = await guess(context, { account: principal }, async () => (await stepOf(context, admin, first)) ?? false);
   if (step === false) throw invalid('code', 'Use the present code of the authenticator app. Check its clock.');
+  await requireNotices(context, admin, { notices: ['second_factor_enabled'] });
   const recovery_codes = newRecoveryCodes();
   const hashes = recovery_codes.map((shown) => recoveryCodeHash(context, admin._id, plainCode(shown)));
   const second_factor: SecondFactor = {
+    version: admin.version,
     secret,
     last_step: step,
     last_use: '',
     recovery_codes: Object.fromEntries(hashes.map((hash) => [hash, true])),
   };
   const token = await change(context, principal, {
-    action: 'admin.second_factor_enabled',
-    kind: 'second_factor_enabled',
+    factor: 'second_factor_enabled',
     set: { second_factor },
     signedInAt: new Date(principal.claims.auth_time * 1000),
   });
@@ -88,30 +90,31 @@ export async function confirmSecondFactor(
 
 /**
  * Turns the principal's second factor off. The admin's other sessions end, and this one continues.
+ * @param input.code may be left out where no recovery code is left, and the sign-in is recent: it was made with a code
  * @throws {DomainError} second_factor_not_found; reauthentication_required when the password or the code is not correct;
  *   too_many_requests, operation_in_progress, conflict, busy
  */
 export async function removeSecondFactor(
   context: Context,
-  input: { readonly principal: Principal; readonly current_password: string; readonly code: string },
+  input: { readonly principal: Principal; readonly current_password: string; readonly code?: string | undefined },
 ): Promise<AccessToken> {
   const { principal, current_password: password, code } = input;
   const { admin, organization } = principal;
   const factor = admin.second_factor ?? null;
   if (factor === null) throw new DomainError('second_factor_not_found', 'You have no second factor.');
   if (!(await isCurrentPassword(context, { admin, organization, password }))) throw notReauthenticated();
-  if (!(await useCode(context, { account: principal, factor, code }))) throw notReauthenticated();
-  // A recovery code that was used has changed the admin.
+  const needsNoCode = recoveryCodesLeft(admin) === 0 && isFreshSignIn(context, principal);
+  if (code === undefined && !needsNoCode) throw notReauthenticated();
+  // Before a recovery code is used up.
+  await requireNotices(context, admin, { notices: ['second_factor_disabled'] });
+  if (code !== undefined && !(await useCode(context, { account: principal, factor, code }))) throw notReauthenticated();
+  // A recovery code that was used has changed the admin. What ended this session meanwhile must not.
   const now = await requireAdmin(context, organization, admin._id);
+  if (now.epoch !== admin.epoch) throw changedMeanwhile();
   return change(
     context,
-    { ...principal, admin: { ...admin, version: now.version } },
-    {
-      action: 'admin.second_factor_disabled',
-      kind: 'second_factor_disabled',
-      set: { second_factor: null },
-      signedInAt: context.clock(),
-    },
+    { ...principal, admin: now },
+    { factor: 'second_factor_disabled', set: { second_factor: null }, signedInAt: context.clock() },
   );
 }
 
@@ -119,21 +122,21 @@ async function change(
   context: Context,
   principal: Principal,
   input: {
-    readonly action: AuditAction;
-    readonly kind: 'second_factor_enabled' | 'second_factor_disabled';
+    readonly factor: 'second_factor_enabled' | 'second_factor_disabled';
     readonly set: AdminChange['set'];
     readonly signedInAt: Date;
   },
 ): Promise<AccessToken> {
   const { admin, organization } = principal;
-  const { action, kind, signedInAt } = input;
+  const { factor, signedInAt } = input;
   const { _id: admin_id, version } = admin;
   const changeId = context.newId();
-  const note = await auditNote(context, organization, { event_id: changeId, action, actor: admin_id });
+  const event = { event_id: changeId, action: `admin.${factor}`, actor: admin_id } as const;
+  const note = await auditNote(context, organization, event);
   const audit = sealChange(context.seals, admin_id, [note]);
   const set = { ...input.set, second_factor_waiting: null, updated_at: context.clock() };
   await waitForOtherChanges(context, organization);
-  const mails = await enqueueSecondFactorMail(context, { admin, changeId, kind });
+  const mails = await enqueueChangeMails(context, { admin, changeId, notices: [factor] });
   const refusal = await changeAdmin(context, { admin_id, version, set, audit });
   if (refusal !== undefined) {
     await cancelMails(context, mails);

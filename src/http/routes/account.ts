@@ -1,11 +1,15 @@
 import * as z from 'zod';
 import { changePassword, forgotPassword, resetPassword } from '../../domain/admin/password.ts';
-import { undoEmailChange } from '../../domain/admin/undo-email-change.ts';
+import { undoChange } from '../../domain/admin/undo.ts';
 import { resendVerification, verifyEmail } from '../../domain/admin/verify-email.ts';
 import { acceptInvitation } from '../../domain/invitation/accept.ts';
 import { deviceCookieHeaders, setDeviceCookie } from '../device-cookie.ts';
 import { routeGroup } from '../route.ts';
 import { accessToken, email, membership, newPassword, oneTimeToken, organizationName, password } from '../schemas.ts';
+
+/** What the routes that take a token from a mail have alike. */
+const BY_TOKEN = { limit: 'change', refusals: [401, 409] } as const;
+const mailed = z.strictObject({ token: oneTimeToken });
 
 /** One's account, by password or by a token from a mail: /admin/password/*, /verify-email, /accept-invite. */
 export function accountRoutes() {
@@ -31,29 +35,26 @@ export function accountRoutes() {
   });
   route('POST /password/reset', {
     summary: 'Choose a new password with the token from the mail; every earlier sign-in ends',
-    limit: 'change',
-    body: z.strictObject({ token: oneTimeToken, password: newPassword }),
+    ...BY_TOKEN,
+    body: mailed.extend({ password: newPassword }),
     answer: { description: 'The password is changed.', headers: deviceCookieHeaders },
-    refusals: [401, 409],
     verb: async (context, input, c) => setDeviceCookie(c, (await resetPassword(context, input)).device_cookie),
   });
   route('POST /verify-email', {
     summary: 'Show that an email is one’s own, by the token that was sent to it',
     description: 'A new email, where it waited for that, takes effect, and every sign-in ends.',
-    limit: 'change',
-    body: z.strictObject({ token: oneTimeToken }),
+    ...BY_TOKEN,
+    body: mailed,
     answer: { description: 'Verified.', headers: deviceCookieHeaders },
-    refusals: [401, 409],
     verb: async (context, input, c) => setDeviceCookie(c, (await verifyEmail(context, input)).device_cookie),
   });
-  route('POST /email/undo', {
-    summary: 'Get one’s former email back by the token that was sent to it; every sign-in ends',
+  route('POST /undo', {
+    summary: 'Undo another email, or a second factor, by the token of the notice; every sign-in ends',
     description: 'Then reset the password: it stays as it is, and may be known to others.',
-    limit: 'change',
-    body: z.strictObject({ token: oneTimeToken }),
-    answer: { description: 'The account has its former email.' },
-    refusals: [401, 409],
-    verb: undoEmailChange,
+    ...BY_TOKEN,
+    body: mailed,
+    answer: { description: 'The account has its former email, or no second factor.' },
+    verb: undoChange,
   });
   route('POST /verify-email/resend', {
     summary: 'Ask for another token to verify the email; the earlier ones end',
@@ -64,10 +65,9 @@ export function accountRoutes() {
   });
   route('POST /accept-invite', {
     summary: 'Become an admin with the token of an invitation; then sign in',
-    limit: 'change',
-    body: z.strictObject({ token: oneTimeToken, password: newPassword }),
+    ...BY_TOKEN,
+    body: mailed.extend({ password: newPassword }),
     answer: { description: 'An admin now.', schema: membership, headers: deviceCookieHeaders },
-    refusals: [401, 409],
     verb: async (context, input, c) => {
       const joined = await acceptInvitation(context, input);
       setDeviceCookie(c, joined.device_cookie);

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { hasSecondFactor } from '../../domain/second-factor/schema.ts';
+import { hasSecondFactor, recoveryCodesLeft } from '../../domain/second-factor/schema.ts';
 import { logIn } from '../../domain/session/log-in.ts';
 import { refreshSession } from '../../domain/session/refresh.ts';
 import { endSession, listSessions, logOut, logOutEverywhere } from '../../domain/session/sessions.ts';
@@ -86,13 +86,18 @@ export function adminRoutes() {
     action: 'account.read',
     answer: {
       description: 'The admin.',
-      schema: membership.extend({ email_verified: z.boolean(), second_factor: z.boolean() }),
+      schema: membership.extend({
+        email_verified: z.boolean(),
+        second_factor: z.boolean(),
+        recovery_codes_left: z.int().optional().meta({ description: 'Left out where there is no second factor.' }),
+      }),
     },
     verb: async (_, { principal: { admin, organization } }) => ({
       admin_id: admin._id,
       admin_email: admin.email,
       email_verified: admin.email_verified,
       second_factor: hasSecondFactor(admin),
+      recovery_codes_left: recoveryCodesLeft(admin),
       role: admin.role,
       organization_id: organization._id,
       organization: organization.name,

@@ -34,7 +34,8 @@ export function secondFactorRoutes() {
   route('DELETE /', {
     summary: 'Turn the second factor off; every other session ends',
     action: 'account.update',
-    body: z.strictObject({ current_password: password, code: secondFactorCode }),
+    description: 'Where no recovery code is left, a recent sign-in takes the place of `code`.',
+    body: z.strictObject({ current_password: password, code: secondFactorCode.optional() }),
     answer: { description: 'Off: an access token of the same session.', schema: accessToken },
     refusals: [404, 409],
     verb: removeSecondFactor,

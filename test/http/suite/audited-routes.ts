@@ -123,13 +123,13 @@ export function auditedRoutesSuite({ caller, mailbox }: TestEnv): void {
           return caller().request('POST', '/admin/verify-email', { body });
         },
       },
-      'POST /admin/email/undo': {
+      'POST /admin/undo': {
         actions: ['admin.email_change_undone'],
         make: async (tenant) => {
           const changed = await caller().update(tenant.token, { email: newEmail() });
           expect(changed.status, changed.text).toBe(200);
           const body = { token: await mailed(tenant.email, /^Your email address/) };
-          return caller().request('POST', '/admin/email/undo', { body });
+          return caller().request('POST', '/admin/undo', { body });
         },
       },
       'POST /org/invites': { actions: ['admin.invited'], make: ({ token }) => invite(token, newEmail()) },

@@ -75,13 +75,13 @@ export function mailSuite({ caller, mailbox }: TestEnv): void {
       expect(again.status, again.text).toBe(200);
       const thiefsUndo = await mailed(thief, EMAIL_CHANGED);
       const undo = await mailed(tenant.email, EMAIL_CHANGED);
-      expect((await post('/admin/email/undo', { token: undo })).status).toBe(204);
+      expect((await post('/admin/undo', { token: undo })).status).toBe(204);
       expectProblem(
         await caller().request('GET', '/admin/me', { token: again.json.access_token }),
         401,
         'invalid_token',
       );
-      for (const token of [undo, thiefsUndo]) await expectRefused('/admin/email/undo', token);
+      for (const token of [undo, thiefsUndo]) await expectRefused('/admin/undo', token);
       await expectRefused('/admin/verify-email', thiefs);
       expect(await me(await caller().tokenFor(tenant))).toMatchObject({
         admin_email: tenant.email,

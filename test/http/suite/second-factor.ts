@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { newEmail } from '../../support/caller.ts';
-import { awaitMail } from '../../support/mailbox.ts';
+import { awaitMail, tokenIn } from '../../support/mailbox.ts';
 import { expectProblem } from '../../support/problem.ts';
 import { codeOf, setUpSecondFactor } from '../../support/second-factor.ts';
 import { claimsOf, forge } from '../../support/token.ts';
@@ -52,6 +52,22 @@ export function secondFactorSuite({ service, caller, mailbox }: TestEnv): void {
       expect((await me(removed.json.access_token)).json.second_factor).toBe(false);
       expect((await caller().login(tenant)).status).toBe(200);
       await awaitMail(mailbox(), tenant.email, /^Your account has no second factor/);
+    });
+
+    test('of somebody else is removed by the token of the notice, once', async () => {
+      const tenant = await caller().signedInTenant();
+      const { json } = await setUpSecondFactor(caller(), tenant);
+      expect((await me(json.access_token)).json.recovery_codes_left).toBe(10);
+      const token = tokenIn(await awaitMail(mailbox(), tenant.email, /^Your account has a second factor/));
+      const undo = () => caller().request('POST', '/admin/undo', { body: { token } });
+      expect((await undo()).status).toBe(204);
+      expectProblem(await undo(), 401, 'invalid_one_time_token');
+      expectProblem(await me(json.access_token), 401, 'invalid_token');
+      const signedIn = await caller().login(tenant);
+      expect(signedIn.status, signedIn.text).toBe(200);
+      const { json: admin } = await me(signedIn.json.access_token);
+      expect(admin.second_factor).toBe(false);
+      expect(admin).not.toHaveProperty('recovery_codes_left');
     });
 
     test('is set up with the password, by one secret at a time', async () => {
