@@ -18,6 +18,29 @@ export async function findAccount(
   return admin && organization && { admin, organization };
 }
 
+/**
+ * The accounts of an email in active organizations, in two store calls: the verified ones first, then the oldest; or only
+ * the one of the organization that is named.
+ * @param input.limit how many are looked at, active or not
+ */
+export async function findAccounts(
+  { master }: Needs<'master'>,
+  input: { readonly email_key: string; readonly organization_key: string | null; readonly limit: number },
+): Promise<Account[]> {
+  const { email_key, organization_key: key, limit } = input;
+  if (key !== null) {
+    const organization = await master.organizations.findOne({ key, status: 'active' });
+    const admin = await master.admins.findOne({ organization_id: organization?._id ?? '', email_key });
+    return organization && admin ? [{ admin, organization }] : [];
+  }
+  const admins = await master.admins.find({ email_key }, { sort: { email_verified: -1, _id: 1 }, limit });
+  const ids = admins.map((admin) => admin.organization_id);
+  const organizations = await master.organizations.find({ _id: { $in: ids }, status: 'active' });
+  return admins.flatMap((admin) =>
+    organizations.filter(({ _id }) => _id === admin.organization_id).map((organization) => ({ admin, organization })),
+  );
+}
+
 /** An admin of the organization, as it is now. @throws {DomainError} admin_not_found, also for one of another organization */
 export async function requireAdmin(
   { master }: Needs<'master'>,

@@ -5,6 +5,7 @@
  */
 
 import type { Account } from '../admin/account.ts';
+import { findAccounts } from '../admin/account.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import { wasChangedBy } from '../audit/pending.ts';
 import type { Needs } from '../context.ts';
@@ -199,7 +200,7 @@ async function sendResets(context: SendContext, request: MailDocument): Promise<
     await mails.deleteOne({ _id });
     return 'settled' as const;
   };
-  const accounts = await findAccounts(context, request);
+  const accounts = await accountsFor(context, request);
   const account = accounts.find(({ admin }) => admin.email_verified) ?? accounts[0];
   if (account === undefined) return drop();
   // The address as an account has it: whoever asked has spelled it in the request.
@@ -224,31 +225,17 @@ async function resetOf(context: EnqueueContext, request: MailDocument, admin: Ad
 }
 
 /**
- * The accounts that a request may be for: the one of the organization that is named, then the others of the address,
- * verified ones first, then the oldest. None, where the named organization has none.
+ * The accounts that a request may be for: the one of the organization that is named, then the others of the address. None,
+ * where the named organization has none.
  */
-async function findAccounts(
-  { master }: Needs<'master'>,
-  { to_key: email_key, organization_key: key }: MailDocument,
+async function accountsFor(
+  context: Needs<'master'>,
+  { to_key: email_key, organization_key }: MailDocument,
 ): Promise<Account[]> {
-  const { admins, organizations } = master;
-  const order = { email_verified: -1, _id: 1 } as const;
-  const found = await admins.find({ email_key }, { sort: order, limit: MAX_FOUND });
-  if (key !== null) {
-    const named = await organizations.findOne({ key, status: 'active' });
-    const own = await admins.findOne({ organization_id: named?._id ?? '', email_key });
-    if (own === undefined) return [];
-    found.unshift(own);
-  }
-  const ids = found.map((admin) => admin.organization_id);
-  const active = await organizations.find({ _id: { $in: ids }, status: 'active' });
-  // An organization has one account of an address.
-  const accounts = new Map(found.map((admin) => [admin.organization_id, admin]));
-  return [...accounts.values()]
-    .flatMap((admin) =>
-      active.filter(({ _id }) => _id === admin.organization_id).map((organization) => ({ admin, organization })),
-    )
-    .slice(0, MAX_ACCOUNTS);
+  const own = await findAccounts(context, { email_key, organization_key, limit: MAX_FOUND });
+  if (organization_key === null || own.length === 0) return own.slice(0, MAX_ACCOUNTS);
+  const all = await findAccounts(context, { email_key, organization_key: null, limit: MAX_FOUND });
+  return [...own, ...all.filter(({ admin }) => admin._id !== own[0]?.admin._id)].slice(0, MAX_ACCOUNTS);
 }
 
 /** Whether the thing that a mail is about has happened, may still happen, or will not. */

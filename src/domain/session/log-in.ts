@@ -1,4 +1,5 @@
 import type { Account } from '../admin/account.ts';
+import { findAccounts } from '../admin/account.ts';
 import { rehash } from '../admin/credentials.ts';
 import { emailKey } from '../admin/schema.ts';
 import { recordEvent } from '../audit/record.ts';
@@ -91,27 +92,15 @@ async function logInAdmitted(context: Context, input: LogInInput): Promise<LogIn
 }
 
 /**
- * The accounts that the sign-in may be for, in two store calls: the one of the organization that is named; otherwise
- * the verified ones of the email, or the oldest one when none is verified. Anyone may create an account for another's
- * email. So nobody can add accounts to those that a stranger's sign-in tries, or put one before another's.
+ * The accounts that the sign-in may be for: the one of the organization that is named; otherwise the verified ones of the
+ * email, or the oldest one when none is verified. Anyone may create an account for another's email. So nobody can add
+ * accounts to those that a stranger's sign-in tries, or put one before another's.
  */
-async function findCandidates({ master }: Context, { email, organization_name }: LogInInput): Promise<Account[]> {
-  const email_key = emailKey(email);
-  if (organization_name !== undefined) {
-    const key = organizationKey(organization_name) ?? '';
-    const organization = await master.organizations.findOne({ key, status: 'active' });
-    const admin = await master.admins.findOne({ organization_id: organization?._id ?? '', email_key });
-    return organization && admin ? [{ admin, organization }] : [];
-  }
-  const order = { email_verified: -1, _id: 1 } as const;
-  const admins = await master.admins.find({ email_key }, { sort: order, limit: MAX_ACCOUNTS });
-  const ids = admins.map((admin) => admin.organization_id);
-  const organizations = await master.organizations.find({ _id: { $in: ids }, status: 'active' });
-  const active = admins.flatMap((admin) =>
-    organizations.filter(({ _id }) => _id === admin.organization_id).map((found) => ({ admin, organization: found })),
-  );
-  const verified = active.filter(({ admin }) => admin.email_verified);
-  return verified.length > 0 ? verified : active.slice(0, 1);
+async function findCandidates(context: Context, { email, organization_name: name }: LogInInput): Promise<Account[]> {
+  const organization_key = name === undefined ? null : (organizationKey(name) ?? '');
+  const accounts = await findAccounts(context, { email_key: emailKey(email), organization_key, limit: MAX_ACCOUNTS });
+  const verified = accounts.filter(({ admin }) => admin.email_verified);
+  return verified.length > 0 ? verified : accounts.slice(0, 1);
 }
 
 /** One write for each account that was tried, and one for an account that does not exist. */
