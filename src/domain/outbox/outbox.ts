@@ -31,6 +31,7 @@ const MAX_FOUND = 100;
 /** What tells an owner of a change that a thief may have made. */
 const NOTICES: readonly MailKind[] = [
   'email_changed',
+  'email_change_undone',
   'password_changed',
   'second_factor_enabled',
   'second_factor_disabled',
