@@ -307,6 +307,21 @@ describe('old entries', () => {
     expect(await check()).toMatchObject({ valid: true, from: 5, to: 5 });
   });
 
+  test('an event whose entry was removed after a day is not recorded again by an instance whose clock is behind', async () => {
+    const { executor, time, context, organization, bring, checkpoint, sequences, recordMany } = await newTenant();
+    const old = await note(context, organization);
+    await record(context, old);
+    await recordMany(1);
+    await bring();
+    time.now += DAY_MS + 1;
+    const settings = { ...context.settings, auditRetentionMs: DAY_MS };
+    await removeExpiredEntries({ ...context, settings }, await checkpoint());
+    expect(await sequences()).toEqual([3]);
+    const behind = auditInstance(executor, { time: { now: time.now - HOUR_MS } });
+    expect(await record(behind, old)).toBeUndefined();
+    expect(await sequences()).toEqual([3]);
+  });
+
   test('the creation is not recorded again, though its operation is put back', async () => {
     const { executor, time, context, id, organization, bring, remove, sequences, recordMany, check } =
       await newTenant();

@@ -107,8 +107,11 @@ async function readEnd(context: Recording, organizationId: string): Promise<Chai
   return { sequence, seal: String(last?.seal ?? '') };
 }
 
-/** Notes are recorded within a day, unless the service stood still: what is younger than that was never removed. */
-const FRESH_MS = 24 * 60 * 60 * 1000;
+/**
+ * Notes are recorded within hours, unless the service stood still. What is younger was never removed: entries are kept
+ * for a day at least, and no two clocks differ by the rest of it.
+ */
+const FRESH_MS = 12 * 60 * 60 * 1000;
 
 /** Whether the entry of a note may have been removed, as old as it is: it is not recorded again. */
 async function mayBeRemoved(context: Recording, { organization_id, at }: AuditNote): Promise<boolean> {

@@ -33,8 +33,8 @@ async function removePage(context: Removing, checkpoint: AuditCheckpoint): Promi
   if (!isGenuineCheckpoint(context.seals, checkpoint)) return refuseCheckpoint(context, { _id }, 'oldest_at');
   const before = context.clock().getTime() - context.settings.auditRetentionMs;
   const { entries, fault } = await readChain(context, _id, { sequence: removed_to, seal: removed_entry });
-  const kept = entries.findIndex((entry) => entry.sequence >= sequence || entry.at.getTime() >= before);
-  const old = kept === -1 ? entries : entries.slice(0, kept);
+  const kept = entries.find((entry) => entry.sequence >= sequence || entry.at.getTime() >= before);
+  const old = kept === undefined ? entries : entries.slice(0, entries.indexOf(kept));
   const last = old.at(-1);
   let current = checkpoint;
   if (last !== undefined) {
@@ -57,10 +57,9 @@ async function removePage(context: Removing, checkpoint: AuditCheckpoint): Promi
   );
   if (old.length === PAGE) return current;
   const asLeft = { _id, seal: current.seal };
-  if (fault !== undefined && kept === -1) return refuseCheckpoint(context, asLeft, 'oldest_at', fault);
-  const oldest = entries[old.length]?.at;
+  if (fault !== undefined && kept === undefined) return refuseCheckpoint(context, asLeft, 'oldest_at', fault);
   // Nothing is to be done while the oldest entry is the last one that the checkpoint knows: the next one changes that.
-  const oldest_at = oldest !== undefined && oldest.getTime() >= before ? oldest : null;
+  const oldest_at = kept !== undefined && kept.at.getTime() >= before ? kept.at : null;
   await checkpoints.updateOne(asLeft, { $set: { oldest_at } });
   return undefined;
 }
