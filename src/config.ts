@@ -199,7 +199,7 @@ const schema = z.object({
     'mails to one email address that strangers cause, and as many that its own account does',
   ),
   LIMIT_REFRESH: variable(limit, '600/60', 'refreshes of one address'),
-  LIMIT_CHANGE: variable(limit, '60/3600', 'changes by one admin, and as many from one address'),
+  LIMIT_CHANGE: variable(limit, '60/3600', 'changes by one admin, four times that by one address; its wrong tokens'),
   LIMIT_RENAME: variable(limit, '10/3600', 'renames of one organization'),
   LIMIT_INSPECT: variable(limit, '120/60', 'checks of an erasure, checks and searches of the log, by one address'),
   SIGNUP: variable(

@@ -142,6 +142,7 @@ export function createServices(config: Config, platform: Platform) {
         mailRecipient: config.LIMIT_MAIL_RECIPIENT,
         refresh: config.LIMIT_REFRESH,
         change: config.LIMIT_CHANGE,
+        token: config.LIMIT_CHANGE,
         rename: config.LIMIT_RENAME,
         inspect: config.LIMIT_INSPECT,
       },

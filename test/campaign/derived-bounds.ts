@@ -29,9 +29,11 @@ const SESSIONS = 50;
 
 const { LIMIT_LOGIN_ADDRESS, LIMIT_CREATE, LIMIT_MAIL, LIMIT_MAIL_RECIPIENT, LIMIT_CHANGE } = parseConfig({});
 
+/** The admins whose changes one address has together. */
+const ADMINS = 4;
+
 /**
- * What a budget grants in a time: a window of it begins with an attempt, so one more than the time has room for. Windows
- * that grow grant less.
+ * What a budget grants in a time: a window of it begins with an attempt, so one more than the time has room for.
  */
 const granted = (limit: Limit | null, ms: number): number =>
   limit === null ? Number.POSITIVE_INFINITY : limit.count * (1 + Math.floor(ms / 1000 / limit.seconds));
@@ -43,24 +45,28 @@ const granted = (limit: Limit | null, ms: number): number =>
  * - C creates: an organization, or the stub of one; its first admin, checkpoint, two claims, a mail, a key;
  * - S sign-ins: a session, or a count of a failure; an entry that it began, and at most three that it ended;
  * - M requests for mail: each waits itself, and brings a token to eight accounts at most;
- * - H changes: a claim on a name and one on a collection, three entries, two notices, an admin who accepts.
+ * - H changes: a claim on a name and one on a collection, three entries, two notices, an admin who accepts;
+ * - the tokens of those mails: two entries and a notice each.
  */
 export function documentBounds({ ms, addresses, isNeighbourhood, ownerSignIns }: Attack): Record<string, number> {
   const times = isNeighbourhood ? NEIGHBOURHOOD : 1;
-  const [S, C, M, H] = [LIMIT_LOGIN_ADDRESS, LIMIT_CREATE, LIMIT_MAIL, LIMIT_CHANGE].map(
+  const [S, C, M, ofAdmin] = [LIMIT_LOGIN_ADDRESS, LIMIT_CREATE, LIMIT_MAIL, LIMIT_CHANGE].map(
     (limit) => times * granted(limit, ms),
   ) as [number, number, number, number];
+  const H = ADMINS * ofAdmin;
   const networks = addresses + (isNeighbourhood ? 1 : 0);
-  const mails = C + (ACCOUNTS + 1) * M + 2 * H;
+  const tokens = C + ACCOUNTS * M + 2 * H;
+  const mails = tokens + M + tokens;
   return {
     organizations: C,
     admins: C + H,
     claims: 2 * C + 2 * H,
     sessions: S + Math.min(SESSIONS, ownerSignIns),
     idempotency_keys: C,
-    // Six budgets of each network; of an email three, an own one of each account; of an admin, an organization, a mailbox.
-    budgets: 6 * networks + 4 * S + 3 * H + mails + 4 * ownerSignIns,
-    audit: 2 * C + 4 * S + 3 * H + M + ownerSignIns,
+    // Seven of each network; of an email three, an own one of each account; of an admin, an organization, a session; of a
+    // mailbox, and of a token.
+    budgets: 7 * networks + 4 * S + 3 * H + 2 * mails + 4 * ownerSignIns,
+    audit: 2 * C + 4 * S + 3 * H + M + 2 * tokens + ownerSignIns,
     audit_checkpoints: C,
     sign_in_failures: S + H,
     mails,

@@ -337,7 +337,7 @@ describe.each(Object.entries(stores))('rate limits over two instances on %s', (s
       expect(count(await times(3, (index) => through(`9.9.${index}.9, 10.9.9.9`)), 401)).toBe(3);
     });
 
-    test('of a token’s holder who guesses the password is bounded by the account', async () => {
+    test('of a token’s holder who guesses the password is bounded in the session, from all addresses', async () => {
       const { email } = await tenant();
       const { json } = await login(email, newAddress(), PASSWORD);
       hashed = 0;

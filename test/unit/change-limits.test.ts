@@ -125,6 +125,13 @@ async function repeat(
   return statuses;
 }
 
+/** The token of the mail to this address. */
+const mailed = (to: string, subject: RegExp): Promise<string> =>
+  until('the mail', () => {
+    const mail = sent.find((message) => message.to === to && subject.test(message.subject));
+    return mail && (/^Token: (\S+)$/m.exec(mail.text)?.[1] ?? '');
+  });
+
 const audited = async (organizationId: string) =>
   (await context.master.audit.find({ organization_id: organizationId })).map(({ action }) => action);
 
@@ -149,15 +156,17 @@ describe('the changes of one admin', () => {
     expect(statuses.slice(3)).toEqual([429, 429, 429]);
   });
 
-  test('are counted with the changes of the others of the address', async () => {
-    await open({ LIMIT_CHANGE: '3/3600' });
-    const accounts = [await newAccount(), await newAccount(), await newAccount(), await newAccount()];
+  test('are counted with the changes of the others of the address, who have four times as many together', async () => {
+    await open({ LIMIT_CHANGE: '1/3600' });
+    const accounts: Account[] = [];
+    while (accounts.length < 5) accounts.push(await newAccount());
     const statuses: number[] = [];
     for (const [index, { token }] of accounts.entries()) {
       statuses.push((await update(token, { new_organization_name: `Renamed ${index}` })).status);
     }
-    expect(statuses).toEqual([200, 200, 200, 429]);
-    const elsewhere = await update(accounts[3]?.token ?? '', { new_organization_name: 'Elsewhere' }, '203.0.113.9');
+    expect(statuses).toEqual([200, 200, 200, 200, 429]);
+    await open({ LIMIT_CHANGE: '2/3600' });
+    const elsewhere = await update(accounts[4]?.token ?? '', { new_organization_name: 'Elsewhere' }, '203.0.113.9');
     expect(elsewhere.status).toBe(200);
   });
 
@@ -210,14 +219,55 @@ describe('ends of another admin’s sessions', () => {
 });
 
 describe('a token from a mail', () => {
+  const ID = '01900000-0000-7000-8000-000000000000';
+  const wrong = `${ID}.${'0'.repeat(64)}`;
+  const reset = (token: string, password = OTHER_PASSWORD) =>
+    call('POST /admin/password/reset', { body: { token, password } });
+
   test.each([
-    ['POST /admin/password/reset', { token: 'x', password: OTHER_PASSWORD }],
+    ['POST /admin/password/reset', { token: wrong, password: OTHER_PASSWORD }],
+    ['POST /admin/verify-email', { token: wrong }],
+    ['POST /admin/undo', { token: wrong }],
     ['POST /admin/accept-invite', { token: 'x', password: OTHER_PASSWORD }],
-  ])('is tried by one address as often as it may make changes: %s', async (route, body) => {
+  ])('that is wrong is tried by one address as often as one admin may make changes: %s', async (route, body) => {
     await open({ LIMIT_CHANGE: '2/3600' });
-    const statuses = await repeat(4, { token: '' }, () => call(route, { body }));
-    expect(statuses.slice(2)).toEqual([429, 429]);
-    expect(statuses.slice(0, 2)).not.toContain(429);
+    expect(await repeat(4, { token: '' }, () => call(route, { body }))).toEqual([401, 401, 429, 429]);
+    expect((await call(route, { body, from: '203.0.113.1' })).status).toBe(401);
+  });
+
+  test('that is correct is not refused, and no change is, whatever strangers at the address tried', async () => {
+    await open({ LIMIT_CHANGE: '2/3600' });
+    const { email, token } = await newAccount();
+    await call('POST /admin/password/forgot', { body: { email } });
+    const correct = await mailed(email, /^Choose a new password/);
+    expect(await repeat(3, { token: '' }, () => reset(wrong))).toEqual([401, 401, 429]);
+    expect((await update(token, { new_organization_name: 'Renamed' })).status).toBe(200);
+    expect((await reset(correct)).status).toBe(204);
+    expect((await reset(correct)).status).toBe(429);
+  });
+
+  test('that is correct is tried a bounded number of times, from however many addresses', async () => {
+    await open({ LIMIT_CHANGE: '2/3600' });
+    const { email } = await newAccount();
+    await call('POST /admin/password/forgot', { body: { email } });
+    const token = await mailed(email, /^Choose a new password/);
+    const statuses = await repeat(3, { token: '' }, (_, index) =>
+      call('POST /admin/password/reset', { body: { token, password: email }, from: `198.51.100.${index}` }),
+    );
+    expect(statuses).toEqual([422, 422, 429]);
+  });
+});
+
+describe('the current password', () => {
+  test('is guessed in one session a bounded number of times, and the admin gives it in another', async () => {
+    await open({ LIMIT_LOGIN_ACCOUNT: '3/60' });
+    const { organizationId, token } = await newAccount();
+    const body = (current_password: string) => ({ current_password, password: OTHER_PASSWORD });
+    const guesses = await repeat(5, { token }, (same) => update(same, body('a guess')));
+    expect(guesses).toEqual([403, 403, 403, 429, 429]);
+    expect((await update(token, body(PASSWORD))).status).toBe(429);
+    const admin = await context.master.admins.findOne({ organization_id: organizationId });
+    expect((await update(await newToken(organizationId, admin?._id ?? ''), body(PASSWORD))).status).toBe(200);
   });
 });
 
@@ -298,12 +348,6 @@ describe('an update that changes nothing', () => {
 });
 
 describe('the share of the hasher for those who have a token', () => {
-  const mailed = (to: string, subject: RegExp) =>
-    until('the mail', () => {
-      const mail = sent.find((message) => message.to === to && subject.test(message.subject));
-      return mail && (/^Token: (\S+)$/m.exec(mail.text)?.[1] ?? '');
-    });
-
   test.each<[string, number, (account: Account) => Promise<{ status: number }>]>([
     ['an update', 2, ({ token }) => update(token, { current_password: PASSWORD, password: OTHER_PASSWORD })],
     [

@@ -111,16 +111,16 @@ export const emailTaken = (): DomainError =>
 
 /**
  * Whether this is the password of an admin who is signed in. A token's holder may guess a limited number of times: each
- * admin has one budget (of LIMIT_LOGIN_ACCOUNT) for guesses from all addresses.
+ * session has one budget (of LIMIT_LOGIN_ACCOUNT) for guesses from all addresses. A thief in one cannot use up another.
  * @throws {DomainError} too_many_requests, busy
  */
 export async function isCurrentPassword(
   context: Context,
-  input: Pick<Principal, 'organization' | 'admin'> & { readonly password: string },
+  input: Pick<Principal, 'organization' | 'admin' | 'session'> & { readonly password: string },
 ): Promise<boolean> {
-  const { organization, admin, password } = input;
+  const { organization, admin, session, password } = input;
   const limit = context.settings.limits.loginAccount;
-  const budget: Budget = { name: 'current-password', owner: admin._id, limit };
+  const budget: Budget = { name: 'current-password', owner: session._id, limit, grows: true };
   await requireBudget(context, budget);
   const { passwords } = context;
   const fits = await passwords.share(() => passwords.verify(password, admin.password_hash));

@@ -9,6 +9,9 @@ import type { AdminDocument } from '../admin/schema.ts';
 import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import type { MailDocument, MailKind } from '../outbox/schema.ts';
+import type { BudgetContext } from '../rate-limit/budget.ts';
+import { requireBudget } from '../rate-limit/budget.ts';
+import { limitByAddress } from '../rate-limit/by-address.ts';
 import { randomHex, sha256 } from '../secret.ts';
 
 const SALT_BYTES = 32;
@@ -52,20 +55,32 @@ export function isGoodFor({ kind, token, undo, is_new_email, to_key }: MailDocum
   return token?.admin_epoch === admin.epoch && (is_new_email === true || to_key === admin.email_key);
 }
 
+type Presented = { readonly kind: MailKind | { readonly $in: readonly MailKind[] }; readonly token: string };
+
 /**
- * The mail that brought a token, while the token is good.
- * @throws {DomainError} invalid_one_time_token, the same for every reason
+ * The mail that brought a token, while the token is good. An address has a budget of wrong tokens (LIMIT_CHANGE), and
+ * each correct one has a budget of its own, which nobody else can use up.
+ * @throws {DomainError} invalid_one_time_token, the same for every reason; too_many_requests, busy
  */
-export async function findMail(
-  context: Needs<'master' | 'clock'>,
-  { kind, token }: { readonly kind: MailKind | { readonly $in: readonly MailKind[] }; readonly token: string },
-): Promise<MailDocument> {
-  const [, id, secret] = FORM.exec(token) ?? [];
-  if (id === undefined || secret === undefined) throw invalidOneTimeToken();
-  const mail = await context.master.mails.findOne({ _id: id, kind });
-  if (mail === undefined || mail.expires_at <= context.clock()) throw invalidOneTimeToken();
-  if (mail.token?.hash !== (await sha256(secret))) throw invalidOneTimeToken();
+export async function findMail(context: BudgetContext, presented: Presented): Promise<MailDocument> {
+  const mail = await mailOf(context, presented);
+  if (mail === undefined) {
+    await limitByAddress(context, 'token');
+    throw invalidOneTimeToken();
+  }
+  await requireBudget(context, { name: 'token', owner: mail._id, limit: context.settings.limits.token });
   return mail;
+}
+
+async function mailOf(
+  { master, clock }: Needs<'master' | 'clock'>,
+  { kind, token }: Presented,
+): Promise<MailDocument | undefined> {
+  const [, _id, secret] = FORM.exec(token) ?? [];
+  if (_id === undefined || secret === undefined) return undefined;
+  const mail = await master.mails.findOne({ _id, kind });
+  if (mail === undefined || mail.expires_at <= clock()) return undefined;
+  return mail.token?.hash === (await sha256(secret)) ? mail : undefined;
 }
 
 /**

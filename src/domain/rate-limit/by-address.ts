@@ -10,18 +10,20 @@ const BUDGET_NAMES: Readonly<Record<LimitedAction, string>> = {
   refresh: 'refresh',
   loginAddress: 'login-address',
   change: 'change-address',
+  token: 'token',
   inspect: 'inspect',
 };
 
 /**
  * Consumes one attempt of the budget that the caller's address has for an action, and of its neighbourhood's. The
  * service's own work, which has no address, is not counted.
+ * @param times how many times the limit they have
  * @throws {DomainError} too_many_requests, busy
  */
-export async function limitByAddress(context: BudgetContext, action: LimitedAction): Promise<void> {
+export async function limitByAddress(context: BudgetContext, action: LimitedAction, times = 1): Promise<void> {
   const { address } = context.request;
   if (address === null) return;
-  const [name, limit] = [BUDGET_NAMES[action], context.settings.limits[action]];
+  const [name, limit] = [BUDGET_NAMES[action], multiplied(context.settings.limits[action], times)];
   await requireBudget(
     context,
     { name, owner: subscriberOf(address), limit },

@@ -26,7 +26,7 @@ export type BudgetDocument = {
 export const BUDGET_INDEXES: readonly Index[] = [{ name: 'expires_at', key: { expires_at: 1 }, expireAfterSeconds: 0 }];
 
 /** What a caller's address may do only a limited number of times. */
-export type LimitedAction = 'loginAddress' | 'create' | 'mail' | 'refresh' | 'change' | 'inspect';
+export type LimitedAction = 'loginAddress' | 'create' | 'mail' | 'refresh' | 'change' | 'token' | 'inspect';
 
 /** The configured limits; null: there is none. */
 export type Limits = Readonly<Record<'loginAccount' | 'mailRecipient' | 'rename' | LimitedAction, Limit | null>>;

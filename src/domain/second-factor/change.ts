@@ -36,7 +36,7 @@ export async function beginSecondFactor(
 ): Promise<{ secret: string; uri: string }> {
   const { admin, organization } = principal;
   requireNone(admin);
-  if (!(await isCurrentPassword(context, { admin, organization, password }))) throw notReauthenticated();
+  if (!(await isCurrentPassword(context, { ...principal, password }))) throw notReauthenticated();
   const secret = newTotpSecret();
   const second_factor_waiting = {
     secret: await context.encryption.encrypt(secret, aboutSecret(admin)),
@@ -102,7 +102,7 @@ export async function removeSecondFactor(
   const { admin, organization } = principal;
   const factor = admin.second_factor ?? null;
   if (factor === null) throw new DomainError('second_factor_not_found', 'You have no second factor.');
-  if (!(await isCurrentPassword(context, { admin, organization, password }))) throw notReauthenticated();
+  if (!(await isCurrentPassword(context, { ...principal, password }))) throw notReauthenticated();
   const needsNoCode = recoveryCodesLeft(admin) === 0 && isFreshSignIn(context, principal);
   if (code === undefined && !needsNoCode) throw notReauthenticated();
   // Before a recovery code is used up.

@@ -8,7 +8,7 @@ import { routeGroup } from '../route.ts';
 import { accessToken, email, membership, newPassword, oneTimeToken, organizationName, password } from '../schemas.ts';
 
 /** What the routes that take a token from a mail have alike. */
-const BY_TOKEN = { limit: 'change', refusals: [401, 409] } as const;
+const BY_TOKEN = { refusals: [401, 409, 429] } as const;
 const mailed = z.strictObject({ token: oneTimeToken });
 
 /** One's account, by password or by a token from a mail: /admin/password/*, /verify-email, /accept-invite. */
