@@ -1,7 +1,7 @@
 /**
  * The outbox: mails wait in the master database until a mailer has taken them. The request that enqueues a mail sends
- * it after the answer; when that instance dies, or the mailer is away, the reconciler sends it. A mail may be sent
- * twice, and is tried a bounded number of times.
+ * it after the answer; when that instance dies, or the mailer does not take it, the reconciler sends it. A mail may be
+ * sent twice. It is tried ever more seldom, until it expires: neither a server's quota nor a failure of hours loses one.
  */
 
 import type { Account } from '../admin/account.ts';
@@ -20,9 +20,6 @@ import type { MailDocument, MailKind } from './schema.ts';
 import { LIFETIME_MS } from './schema.ts';
 import type { MailPart } from './wording.ts';
 import { toMessage } from './wording.ts';
-
-/** With a lease of 30 s, the last try is about two hours after the first. Those that find the mailer away do not count. */
-const MAX_ATTEMPTS = 8;
 
 /** The accounts of one address that a mail brings tokens for; and that are looked at, of active organizations or not. */
 const MAX_ACCOUNTS = 8;
@@ -173,7 +170,7 @@ export async function sendDueMail(context: SendContext, { _id, due_at, attempts 
   const next = new Date(context.clock().getTime() + context.settings.leaseMs * 2 ** attempts);
   const mail = await mails.findOneAndUpdate({ _id, due_at }, { $set: { due_at: next }, $inc: { attempts: 1 } });
   if (mail === undefined) return 'settled';
-  if (mail.attempts > MAX_ATTEMPTS || mail.expires_at <= context.clock()) return giveUp(context, mail, undefined);
+  if (mail.expires_at <= context.clock()) return giveUp(context, mail, undefined);
   if (mail.kind === 'password_forgotten') return sendResets(context, mail);
   const [organization, admin] = await Promise.all([
     organizations.findOne({ _id: mail.organization_id }),
@@ -266,10 +263,11 @@ async function deliver(context: SendContext, mail: MailDocument, parts: readonly
     context.log('info', `mail.${delivery}`, { mail_id: _id, kind });
   } catch (error) {
     if (!(error instanceof MailError)) throw error;
-    if (error.failure === 'refused') return giveUp(context, mail, error);
+    const isLast = mail.due_at === null || mail.due_at >= mail.expires_at;
+    if (error.failure === 'refused' || isLast) return giveUp(context, mail, error);
     context.log('warn', 'mail.not_sent', { mail_id: _id, kind, attempts: mail.attempts, error });
     if (error.failure === 'postponed') return 'postponed';
-    // That says nothing of this mail: it is tried until it expires.
+    // That says nothing of this mail: the next try is not put off the longer for it.
     await mails.updateOne({ _id }, { $inc: { attempts: -1 } });
     return 'mailer_away';
   }

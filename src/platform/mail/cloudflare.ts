@@ -31,8 +31,8 @@ export function createCloudflareMailer({ binding, from }: { binding: SendEmailBi
         });
         return 'sent';
       } catch (error) {
-        // The binding does not tell which refusals are for good, or about all messages: the outbox tries each a bounded
-        // number of times.
+        // The binding does not tell which refusals are for good, or about all messages: the outbox tries each until it
+        // expires.
         throw new MailError('The binding did not take the message.', { failure: 'postponed', cause: error });
       }
     },
