@@ -2,7 +2,16 @@ import { describe, expect, test } from 'vitest';
 import type { MailDocument, MailKind } from '../../src/domain/outbox/schema.ts';
 import { toMessage } from '../../src/domain/outbox/wording.ts';
 
-const KINDS = ['verification', 'password_forgotten', 'invitation', 'email_changed', 'password_changed'] as const;
+const KINDS = [
+  'verification',
+  'password_forgotten',
+  'invitation',
+  'email_changed',
+  'email_change_undone',
+  'password_changed',
+  'second_factor_enabled',
+  'second_factor_disabled',
+] as const;
 
 const WORD_JOINER = '\u2060';
 

@@ -7,7 +7,7 @@ import { insertMail, sendInBackground } from '../outbox/outbox.ts';
 import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import type { Principal } from '../session/schema.ts';
-import { changeByToken } from './change-by-token.ts';
+import { changeByToken } from './change.ts';
 import { checkNewPassword, hashNewPassword } from './password-policy.ts';
 import { emailKey } from './schema.ts';
 

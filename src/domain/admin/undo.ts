@@ -1,8 +1,8 @@
 import type { Context } from '../context.ts';
 import { findMail, invalidOneTimeToken } from '../one-time-token/one-time-token.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
-import type { TokenChange } from './change-by-token.ts';
-import { changeByToken } from './change-by-token.ts';
+import type { TokenChange } from './change.ts';
+import { changeByToken } from './change.ts';
 import type { AdminDocument } from './schema.ts';
 
 const FACTOR_REMOVED = {

@@ -5,7 +5,7 @@ import { insertMail, requireRecipientBudget, sendInBackground, tokenMail } from 
 import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import type { Principal } from '../session/schema.ts';
-import { changeByToken } from './change-by-token.ts';
+import { changeByToken } from './change.ts';
 import { updateAdmin } from './credentials.ts';
 
 /**

@@ -1,10 +1,8 @@
+import { toAdminChange } from '../admin/change.ts';
 import { changeAdmin, isCurrentPassword, requireFreeEmail } from '../admin/credentials.ts';
-import type { NewPassword } from '../admin/password-policy.ts';
 import { checkNewPassword, hashNewPassword } from '../admin/password-policy.ts';
-import type { AdminChange } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
-import { auditNote } from '../audit/note.ts';
-import { sealChange } from '../audit/sealing.ts';
+import type { AuditAction } from '../audit/schema.ts';
 import { authorize, forbidden, isFreshSignIn, reauthenticationRequired } from '../authorization.ts';
 import type { Context, Needs } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
@@ -93,21 +91,26 @@ async function change(
   const email = waits ? undefined : asked;
   if (waits) await requireFreeEmail(context, admin, asked);
   const newEmail = isOther ? { email: asked, waits } : undefined;
-  const notices: Notice[] = [];
+  const [notices, actions]: [Notice[], AuditAction[]] = [[], []];
   if (isOther) notices.push('email_changed');
-  if (password !== undefined) notices.push('password_changed');
+  if (email !== undefined) actions.push('admin.email_changed');
+  if (password !== undefined) {
+    notices.push('password_changed');
+    actions.push('admin.password_changed');
+  }
   await requireNotices(context, admin, { notices, newEmail });
 
-  const operationId = context.newId();
-  const newPassword = password === undefined ? undefined : await hashNewPassword(context, password, passwordField);
-  const adminChange = await toAdminChange(context, { principal, operationId, email, newPassword });
-  const changeId = adminChange?.audit.notes[0]?.event_id ?? null;
-  const mails = await enqueueChangeMails(context, { admin, changeId, notices, newEmail });
+  const set = {
+    ...(email !== undefined && { email, email_key: emailKey(email), email_verified: admin.email_verified && !isOther }),
+    ...(password !== undefined && (await hashNewPassword(context, password, passwordField))),
+  };
+  const adminChange = actions.length === 0 ? null : await toAdminChange(context, principal, { actions, set });
+  const mails = await enqueueChangeMails(context, { admin, change: adminChange, notices, newEmail });
   let updated = organization;
   try {
     if (newName !== undefined) {
-      const rename = { organization, operationId, actorId: admin._id, name: newName, change: adminChange };
-      updated = await renameOrganization(context, rename);
+      const rename = { organization, operationId: context.newId(), actorId: admin._id, name: newName };
+      updated = await renameOrganization(context, { ...rename, change: adminChange });
     } else if (adminChange !== null) {
       await waitForOtherChanges(context, organization);
       const refusal = await changeAdmin(context, adminChange);
@@ -123,17 +126,10 @@ async function change(
   // Of the epochs that this change made: what another change has ended meanwhile does not begin anew.
   const changed = {
     organization: { ...updated, epoch: organization.epoch },
-    admin: {
-      ...admin,
-      ...(email !== undefined && {
-        email,
-        email_verified: admin.email_verified && emailKey(email) === admin.email_key,
-      }),
-      epoch: admin.epoch + (adminChange === null ? 0 : 1),
-    },
+    admin: { ...admin, ...set, epoch: admin.epoch + (adminChange === null ? 0 : 1) },
   };
   const token = await continueSession(context, { ...changed, session, claims, signedInAt });
-  const device_cookie = newPassword && (await recognizeCaller(context, { ...admin, ...newPassword }));
+  const device_cookie = password === undefined ? undefined : await recognizeCaller(context, changed.admin);
   return { organization: updated, session: { ...token, device_cookie } };
 }
 
@@ -204,36 +200,4 @@ async function requireFreshSignIn(
     if (isEnough) return context.clock();
   }
   return new Date(principal.claims.auth_time * 1000);
-}
-
-async function toAdminChange(
-  context: Context,
-  input: {
-    readonly principal: Principal;
-    readonly operationId: string;
-    readonly email: string | undefined;
-    readonly newPassword: NewPassword | undefined;
-  },
-): Promise<AdminChange | null> {
-  const { principal, operationId, email, newPassword } = input;
-  const { admin, organization } = principal;
-  if (email === undefined && newPassword === undefined) return null;
-  const set = {
-    updated_at: context.clock(),
-    ...(email !== undefined && { email, email_key: emailKey(email) }),
-    ...(email !== undefined && emailKey(email) !== admin.email_key && { email_verified: false }),
-    ...newPassword,
-  };
-  const actions = [
-    ...(email !== undefined ? (['admin.email_changed'] as const) : []),
-    ...(newPassword !== undefined ? (['admin.password_changed'] as const) : []),
-  ];
-  const notes = await Promise.all(
-    actions.map((action, index) => {
-      const event = { event_id: `${operationId}:${index}`, action, actor: admin._id, target: admin._id };
-      return auditNote(context, organization, event);
-    }),
-  );
-  const audit = sealChange(context.seals, admin._id, notes);
-  return { admin_id: admin._id, version: admin.version, set, audit };
 }

@@ -1,4 +1,4 @@
-import type { AdminDocument } from '../admin/schema.ts';
+import type { AdminChange, AdminDocument } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
 import type { EnqueueContext } from './outbox.ts';
 import { enqueueMail, insertMail, requireRecipientBudget } from './outbox.ts';
@@ -13,8 +13,8 @@ const UNDOABLE: readonly Notice[] = ['email_changed', 'second_factor_enabled'];
 type Change = {
   /** As the admin is before the change. */
   readonly admin: AdminDocument;
-  /** What `changed_by` will be; null: nothing of the admin changes now. */
-  readonly changeId: string | null;
+  /** Null: nothing of the admin changes now. */
+  readonly change: AdminChange | null;
   readonly notices: readonly Notice[];
 };
 
@@ -72,8 +72,8 @@ export async function enqueueNotices(context: EnqueueContext, change: Change): P
   return (await Promise.all(mails)).flat();
 }
 
-const changeOf = ({ admin, changeId }: Change): MailDocument['change'] =>
-  changeId === null ? null : { id: changeId, version: admin.version };
+const changeOf = ({ change }: Change): MailDocument['change'] =>
+  change && { id: change.audit.notes[0]?.event_id ?? '', version: change.version };
 
 const noticeOf = (kind: Notice, change: Change, newEmail?: NewEmail) => {
   const { _id, organization_id, email, email_key, email_verified, version } = change.admin;

@@ -1,16 +1,13 @@
 /** An admin's own second factor: a secret waits until a first code shows that the admin has it. */
 import { requireAdmin } from '../admin/account.ts';
-import { changeAdmin, isCurrentPassword } from '../admin/credentials.ts';
+import { makeChange } from '../admin/change.ts';
+import { isCurrentPassword } from '../admin/credentials.ts';
 import type { AdminChange, AdminDocument } from '../admin/schema.ts';
-import { auditNote } from '../audit/note.ts';
-import { sealChange } from '../audit/sealing.ts';
 import { isFreshSignIn } from '../authorization.ts';
 import type { Context } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
-import { waitForOtherChanges } from '../organization/journal.ts';
 import { changedMeanwhile } from '../organization/refusals.ts';
 import { enqueueChangeMails, requireNotices } from '../outbox/account-mails.ts';
-import { cancelMails, sendInBackground } from '../outbox/outbox.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import { continueSession } from '../session/continue-session.ts';
 import type { Principal } from '../session/schema.ts';
@@ -127,22 +124,14 @@ async function change(
     readonly signedInAt: Date;
   },
 ): Promise<AccessToken> {
-  const { admin, organization } = principal;
+  const { admin } = principal;
   const { factor, signedInAt } = input;
-  const { _id: admin_id, version } = admin;
-  const changeId = context.newId();
-  const event = { event_id: changeId, action: `admin.${factor}`, actor: admin_id } as const;
-  const note = await auditNote(context, organization, event);
-  const audit = sealChange(context.seals, admin_id, [note]);
-  const set = { ...input.set, second_factor_waiting: null, updated_at: context.clock() };
-  await waitForOtherChanges(context, organization);
-  const mails = await enqueueChangeMails(context, { admin, changeId, notices: [factor] });
-  const refusal = await changeAdmin(context, { admin_id, version, set, audit });
-  if (refusal !== undefined) {
-    await cancelMails(context, mails);
-    throw refusal;
-  }
-  sendInBackground(context, mails);
+  const refusal = await makeChange(context, principal, {
+    actions: [`admin.${factor}`],
+    set: { ...input.set, second_factor_waiting: null },
+    enqueue: (made) => enqueueChangeMails(context, { admin, change: made, notices: [factor] }),
+  });
+  if (refusal !== undefined) throw refusal;
   // Of the epoch that this change made: what another change has ended meanwhile does not begin anew.
   return continueSession(context, { ...principal, admin: { ...admin, epoch: admin.epoch + 1 }, signedInAt });
 }
