@@ -378,6 +378,17 @@ describe('guesses of codes', () => {
     expect(await codeOfError(signIn(account, guesses[6]))).toBe('invalid_credentials');
   });
 
+  test('wait longer each time they are used up', async () => {
+    const account = await newAccountWithFactor();
+    const waits: unknown[] = [];
+    for (const after of [300_000, 600_000, 1_200_000]) {
+      for (let tried = 0; tried < 5; tried++) await codeOfError(signIn(account, 'no code'));
+      waits.push(await signIn(account, 'no code').catch((error: DomainError) => error.retryAfterSeconds));
+      time.advance(after);
+    }
+    expect(waits).toEqual([300, 600, 1200]);
+  });
+
   test('of a stranger who has the password keep nobody out who is recognized, by address or device', async () => {
     const account = await newAccountWithFactor();
     const from = (address: string) => ({ ...context, request: { ...REQUEST, address } });

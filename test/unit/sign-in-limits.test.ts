@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { isCurrentPassword } from '../../src/domain/admin/credentials.ts';
 import { changePassword, forgotPassword, resetPassword } from '../../src/domain/admin/password.ts';
 import { verifyEmail } from '../../src/domain/admin/verify-email.ts';
 import type { Context } from '../../src/domain/context.ts';
@@ -130,6 +131,29 @@ describe('what strangers can use up together', () => {
       expect((await Promise.all(strangersOf)).filter((tried) => tried === 1)).toHaveLength(addresses.length - 1);
       await expect(signIn(home, cookie)).rejects.toMatchObject({ ...REFUSED, retryAfterSeconds: 60 });
       time.advance(MINUTE_MS);
+    }
+  });
+});
+
+describe('guesses at one account from one known device, or in one session', () => {
+  test('wait longer each time they are used up', async () => {
+    const { organization_id, admin_id } = await create();
+    const { device_cookie: cookie } = await signIn(HOME);
+    const principal = await principalOf(context, organization_id, admin_id);
+    const fromDevice = () => logIn(from(HOME), { email: EMAIL, password: 'a guess', device_cookies: [cookie.value] });
+    const inSession = () => isCurrentPassword(context, { ...principal, password: 'a guess' });
+    const waitAfter = (guess: () => Promise<unknown>) =>
+      guess().then(
+        () => 0,
+        (error: DomainError) => error.retryAfterSeconds ?? 0,
+      );
+    for (const wait of [60, 120, 240]) {
+      for (const make of [fromDevice, inSession]) {
+        const waits: number[] = [];
+        for (let tried = 0; tried < 11; tried++) waits.push(await waitAfter(make));
+        expect(waits).toEqual([...Array(10).fill(0), wait]);
+      }
+      time.advance(wait * 1000);
     }
   });
 });
