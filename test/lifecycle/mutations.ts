@@ -203,7 +203,7 @@ const MUTATIONS: readonly Mutation[] = [
         '',
       ),
     ],
-    scenario: 'rename where the name is taken',
+    scenario: 'rename',
     other: 2,
   },
   {
@@ -304,7 +304,7 @@ const MUTATIONS: readonly Mutation[] = [
     replacements: [
       inFile(
         'organization/erase.ts',
-        '  await leaveStub(context, organization);',
+        '  await leaveStub(context, organization, log);',
         '  await context.master.organizations.deleteOne({ _id: organization._id });',
       ),
     ],

@@ -990,7 +990,7 @@ const dieBeforeCommit =
   (world: World, step: Step): Step =>
   async () => {
     const instance = world.instance();
-    instance.executor.arm({ at: 10, fault: 'crash before', meanwhile: async () => {} });
+    instance.executor.arm({ at: 'renameCollection', fault: 'crash after', meanwhile: async () => {} });
     await step(instance).catch((error: unknown) => {
       if (!instance.executor.isDead()) throw error;
       throw new StoreError('OutcomeUnknown', `The instance died after ${instance.executor.calls().at(-2)}.`);

@@ -44,9 +44,9 @@ export const FAULTS: readonly Fault[] = [
   'clock behind',
 ];
 
-/** A fault at the `at`th call from now, counted from 1. */
+/** A fault at the `at`th call from now, counted from 1, or at the first call of an operation. */
 export type Plan = {
-  readonly at: number;
+  readonly at: number | Op;
   readonly fault: Fault;
   /** What happens while the instance does not run. */
   readonly meanwhile: () => Promise<void>;
@@ -161,7 +161,8 @@ export function createFaultyExecutor(
   const execute = async <O extends Op>(command: CommandOf<O>): Promise<Results[O]> => {
     if (dead) throw new Crashed('The instance is dead.');
     calls.push(inWords(command));
-    if (plan === undefined || calls.length < plan.at) return perform(command);
+    if (plan?.at === command.op) plan = { ...plan, at: calls.length };
+    if (plan === undefined || typeof plan.at === 'string' || calls.length < plan.at) return perform(command);
     if (calls.length === plan.at) return fail(command, plan);
     if (plan.fault === 'deaf') return performUnheard(command);
     if (plan.fault === 'away') throw new StoreError('Unavailable', 'The store is away.');
