@@ -21,12 +21,23 @@ export const deviceCookieHeaders = z.object({
   }),
 });
 
-/** Gives the device a cookie to keep. The browser sends it to the sign-in alone, and no script reads it. */
-export const setDeviceCookie = (c: HonoContext<Env>, { name, value }: DeviceCookie): void =>
-  setCookie(c, `${SECURE}${name}`, value, {
+/**
+ * Gives the device the cookie of a verb's result, where it has one. The browser sends it to the sign-in alone, and no
+ * script reads it.
+ * @returns the result
+ */
+export function setDeviceCookie<R extends { readonly device_cookie?: DeviceCookie | undefined }>(
+  c: HonoContext<Env>,
+  result: R,
+): R {
+  const cookie = result.device_cookie;
+  if (cookie === undefined) return result;
+  setCookie(c, `${SECURE}${cookie.name}`, cookie.value, {
     path: '/admin/login',
     maxAge: DEVICE_SECONDS,
     httpOnly: true,
     secure: true,
     sameSite: 'Strict',
   });
+  return result;
+}

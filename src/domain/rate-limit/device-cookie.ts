@@ -1,6 +1,6 @@
 /**
  * Device cookies (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"): a sign-in gives the device a signed
- * cookie. The cookie is good for one account and one password of it, and does not name them. It grants nothing but a
+ * cookie. The cookie is good for one account and one password of it, and names neither. It grants nothing but a
  * budget of the device's own. The service does not store it.
  */
 import type { AdminDocument } from '../admin/schema.ts';

@@ -21,9 +21,10 @@ export function accountRoutes() {
     answer: {
       description: 'Changed: an access token of the same session that ends when the old one would.',
       schema: accessToken,
+      headers: deviceCookieHeaders,
     },
     refusals: [409, 429],
-    verb: changePassword,
+    verb: async (context, input, c) => setDeviceCookie(c, await changePassword(context, input)),
   });
   route('POST /password/forgot', {
     summary: 'Ask for a mail with a token to choose a new password',
@@ -38,7 +39,7 @@ export function accountRoutes() {
     ...BY_TOKEN,
     body: mailed.extend({ password: newPassword }),
     answer: { description: 'The password is changed.', headers: deviceCookieHeaders },
-    verb: async (context, input, c) => setDeviceCookie(c, (await resetPassword(context, input)).device_cookie),
+    verb: async (context, input, c) => setDeviceCookie(c, await resetPassword(context, input)),
   });
   route('POST /verify-email', {
     summary: 'Show that an email is one’s own, by the token that was sent to it',
@@ -46,7 +47,7 @@ export function accountRoutes() {
     ...BY_TOKEN,
     body: mailed,
     answer: { description: 'Verified.', headers: deviceCookieHeaders },
-    verb: async (context, input, c) => setDeviceCookie(c, (await verifyEmail(context, input)).device_cookie),
+    verb: async (context, input, c) => setDeviceCookie(c, await verifyEmail(context, input)),
   });
   route('POST /undo', {
     summary: 'Undo another email, or a second factor, by the token of the notice; every sign-in ends',
@@ -68,11 +69,7 @@ export function accountRoutes() {
     ...BY_TOKEN,
     body: mailed.extend({ password: newPassword }),
     answer: { description: 'An admin now.', schema: membership, headers: deviceCookieHeaders },
-    verb: async (context, input, c) => {
-      const joined = await acceptInvitation(context, input);
-      setDeviceCookie(c, joined.device_cookie);
-      return joined;
-    },
+    verb: async (context, input, c) => setDeviceCookie(c, await acceptInvitation(context, input)),
   });
   return app;
 }

@@ -38,11 +38,8 @@ export function adminRoutes() {
       headers: deviceCookieHeaders,
     },
     refusals: [401, 409, 429],
-    verb: async (context, input, c) => {
-      const signedIn = await logIn(context, { ...input, device_cookies: deviceCookies(c) });
-      setDeviceCookie(c, signedIn.device_cookie);
-      return signedIn;
-    },
+    verb: async (context, input, c) =>
+      setDeviceCookie(c, await logIn(context, { ...input, device_cookies: deviceCookies(c) })),
   });
   route('POST /refresh', {
     summary: 'Trade a refresh token for fresh tokens; each is good once',

@@ -9,6 +9,7 @@ import { previewDelete, previewUpdate } from '../../domain/organization/preview.
 import { restoreOrganization } from '../../domain/organization/restore.ts';
 import { requireSignUp } from '../../domain/organization/sign-up.ts';
 import { updateOrganization } from '../../domain/organization/update.ts';
+import { deviceCookieHeaders, setDeviceCookie } from '../device-cookie.ts';
 import { matchesETag } from '../etag.ts';
 import { routeGroup } from '../route.ts';
 import {
@@ -149,10 +150,11 @@ export function orgRoutes({ orgLookup }: Pick<Settings, 'orgLookup'>) {
       description:
         'The organization as it is now; where something changed, with an access token of the same session that ends when the old one would. With REQUIRE_VERIFIED_EMAIL=true, another email waits until the token that is sent to it is used; until then the account keeps the email that it has. Or, with dry_run=true, what would change.',
       schema: z.union([metadata.extend(accessToken.partial().shape), updatePreview]),
+      headers: deviceCookieHeaders.partial(),
     },
     refusals: [409, 429],
-    verb: async (context, { dry_run, ...input }) =>
-      dry_run === 'true' ? previewUpdate(context, input) : updateOrganization(context, input),
+    verb: async (context, { dry_run, ...input }, c) =>
+      dry_run === 'true' ? previewUpdate(context, input) : setDeviceCookie(c, await updateOrganization(context, input)),
   });
   route('DELETE /delete', {
     summary: 'Delete the organization, its collection and its admins',
