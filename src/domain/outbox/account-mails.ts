@@ -42,8 +42,8 @@ export async function requireNotices(
 
 /**
  * Enqueues the mails about a change by an admin who is signed in, before the change is written: see
- * {@link requireNotices}. They are sent when the change is made, whichever instance makes it, and never otherwise. The
- * tokens of addresses that were asked for before, and wait, end with the next one.
+ * {@link requireNotices}. They are sent when the change is made, whichever instance makes it, and never otherwise; those
+ * about an address that waits are no part of the change. The token of an address that was asked for before, and waits, ends.
  */
 export async function enqueueChangeMails(
   context: EnqueueContext,
