@@ -32,9 +32,7 @@ const { LIMIT_LOGIN_ADDRESS, LIMIT_CREATE, LIMIT_MAIL, LIMIT_MAIL_RECIPIENT, LIM
 /** The admins whose changes one address has together. */
 const ADMINS = 4;
 
-/**
- * What a budget grants in a time: a window of it begins with an attempt, so one more than the time has room for.
- */
+/** What a budget grants in a time: a window of it begins with an attempt, so one more than the time has room for. */
 const granted = (limit: Limit | null, ms: number): number =>
   limit === null ? Number.POSITIVE_INFINITY : limit.count * (1 + Math.floor(ms / 1000 / limit.seconds));
 

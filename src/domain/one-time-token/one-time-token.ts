@@ -55,32 +55,24 @@ export function isGoodFor({ kind, token, undo, is_new_email, to_key }: MailDocum
   return token?.admin_epoch === admin.epoch && (is_new_email === true || to_key === admin.email_key);
 }
 
-type Presented = { readonly kind: MailKind | { readonly $in: readonly MailKind[] }; readonly token: string };
-
 /**
  * The mail that brought a token, while the token is good. An address has a budget of wrong tokens (LIMIT_CHANGE), and
  * each correct one has a budget of its own, which nobody else can use up.
  * @throws {DomainError} invalid_one_time_token, the same for every reason; too_many_requests, busy
  */
-export async function findMail(context: BudgetContext, presented: Presented): Promise<MailDocument> {
-  const mail = await mailOf(context, presented);
-  if (mail === undefined) {
+export async function findMail(
+  context: BudgetContext,
+  { kind, token }: { readonly kind: MailKind | { readonly $in: readonly MailKind[] }; readonly token: string },
+): Promise<MailDocument> {
+  const [, _id, secret = ''] = FORM.exec(token) ?? [];
+  const mail = _id === undefined ? undefined : await context.master.mails.findOne({ _id, kind });
+  const isGood = mail?.token?.hash === (await sha256(secret)) && mail.expires_at > context.clock();
+  if (!isGood) {
     await limitByAddress(context, 'token');
     throw invalidOneTimeToken();
   }
   await requireBudget(context, { name: 'token', owner: mail._id, limit: context.settings.limits.token });
   return mail;
-}
-
-async function mailOf(
-  { master, clock }: Needs<'master' | 'clock'>,
-  { kind, token }: Presented,
-): Promise<MailDocument | undefined> {
-  const [, _id, secret] = FORM.exec(token) ?? [];
-  if (_id === undefined || secret === undefined) return undefined;
-  const mail = await master.mails.findOne({ _id, kind });
-  if (mail === undefined || mail.expires_at <= clock()) return undefined;
-  return mail.token?.hash === (await sha256(secret)) ? mail : undefined;
 }
 
 /**
