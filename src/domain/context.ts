@@ -58,6 +58,8 @@ export type RequestInfo = {
   readonly address: string | null;
   /** What the caller says it runs (User-Agent), cut to a bound; null when it does not say. */
   readonly device: string | null;
+  /** The cookies that the device has from earlier sign-ins: see rate-limit/device-cookie.ts. */
+  readonly deviceCookies?: readonly string[];
 };
 
 export type Settings = {

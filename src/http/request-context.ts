@@ -2,6 +2,7 @@ import type { Context as HonoContext, MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Remaining } from '../domain/rate-limit/schema.ts';
 import type { Services } from '../services.ts';
+import { deviceCookies } from './device-cookie.ts';
 import type { Env } from './env.ts';
 
 const MAX_DEVICE_LENGTH = 256;
@@ -25,6 +26,7 @@ export const requestContext = (
         id: c.get('requestId'),
         address: clientAddress(c),
         device: c.req.header('User-Agent')?.slice(0, MAX_DEVICE_LENGTH).toWellFormed() ?? null,
+        deviceCookies: deviceCookies(c),
       },
       noteBudget: (remaining) => {
         const known = budgets.get(remaining.name);

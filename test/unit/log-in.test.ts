@@ -172,14 +172,14 @@ describe('a sign-in', () => {
       await context.master.budgets.deleteMany({});
       const noted: string[] = [];
       const counting = countingExecutor(executor);
-      const request = { id: 'test', address, device: null };
+      const request = { id: 'test', address, device: null, deviceCookies: ['a.b.c'] };
       const over = { ...open(counting), request, noteBudget: ({ name }: Remaining) => noted.push(name) };
       const cost: unknown[] = [];
       // Ten are tried, and the next ones are refused before.
       for (let attempt = 1; attempt <= 12; attempt++) {
         hashed = 0;
         const email = `${who}@example.com`;
-        const input = { email, password: 'wrong', device_cookies: ['a.b.c'] };
+        const input = { email, password: 'wrong' };
         const signIn = () => logIn(over, input).catch(({ code, message }: DomainError) => [code, message]);
         const { result, calls } = await counting.measure(signIn);
         cost.push([result, hashed, calls.rounds.map((round) => [...round].sort())]);

@@ -128,8 +128,7 @@ describe('a sign-in when the cost was raised', () => {
   };
   const contextAt = (cost: number) => services(cost).context;
 
-  const signIn = (at: Context, email: string, password = PASSWORD) =>
-    logIn(at, { email, password, device_cookies: [] });
+  const signIn = (at: Context, email: string, password = PASSWORD) => logIn(at, { email, password });
 
   /** An account whose hash was made at cost 10. */
   const account = async () => {

@@ -402,9 +402,8 @@ describe('guesses of codes', () => {
     expect(await codeOfError(signIn(account, codeAt(account.secret)))).toBe('done');
     await keepOut();
     time.advance(STEP_MS);
-    const device_cookies = [home.device_cookie.value];
-    const away = { ...account, code: codeAt(account.secret), device_cookies };
-    expect(await codeOfError(logIn(from('203.0.113.2'), away))).toBe('done');
+    const request = { ...REQUEST, address: '203.0.113.2', deviceCookies: [home.device_cookie.value] };
+    expect(await codeOfError(signIn(account, codeAt(account.secret), { ...context, request }))).toBe('done');
     await keepOut();
     const password = 'another horse battery';
     await resetPassword(from('203.0.113.3'), { token: await resetToken(account), password });
@@ -420,8 +419,10 @@ describe('guesses of codes', () => {
       const by = { ...context, request: { ...REQUEST, address: `203.0.113.${reset}` } };
       const password = `another horse battery ${reset}`;
       const { device_cookie } = await resetPassword(by, { token: await resetToken(account), password });
-      const guess = { ...account, password, code: 'no code', device_cookies: [device_cookie.value] };
-      for (let tried = 0; tried < 4; tried++) results.push(await codeOfError(logIn(by, guess)));
+      const known = { ...by, request: { ...by.request, deviceCookies: [device_cookie.value] } };
+      for (let tried = 0; tried < 4; tried++) {
+        results.push(await codeOfError(signIn({ ...account, password }, 'no code', known)));
+      }
     }
     expect([count(results, 'invalid_credentials'), count(results, 'too_many_requests')]).toEqual([5, 11]);
   });

@@ -46,13 +46,16 @@ beforeEach(async () => {
   context = { ...base, mailer: { send } };
 });
 
-const from = (address: string): Context => ({ ...context, request: { id: 'test', address, device: null } });
+const from = (address: string, cookie?: DeviceCookie): Context => ({
+  ...context,
+  request: { id: 'test', address, device: null, deviceCookies: cookie === undefined ? [] : [cookie.value] },
+});
 
 const create = (organization_name = 'Owned', email = EMAIL) =>
   createOrganization(context, { organization_name, email, password: PASSWORD });
 
 const signIn = (address: string, cookie?: DeviceCookie, email = EMAIL) =>
-  logIn(from(address), { email, password: PASSWORD, device_cookies: cookie === undefined ? [] : [cookie.value] });
+  logIn(from(address, cookie), { email, password: PASSWORD });
 
 /** @returns how many of the guesses reached the password */
 async function guess(addresses: readonly string[], email = EMAIL): Promise<number> {
@@ -140,7 +143,7 @@ describe('guesses at one account from one known device, or in one session', () =
     const { organization_id, admin_id } = await create();
     const { device_cookie: cookie } = await signIn(HOME);
     const principal = await principalOf(context, organization_id, admin_id);
-    const fromDevice = () => logIn(from(HOME), { email: EMAIL, password: 'a guess', device_cookies: [cookie.value] });
+    const fromDevice = () => logIn(from(HOME, cookie), { email: EMAIL, password: 'a guess' });
     const inSession = () => isCurrentPassword(context, { ...principal, password: 'a guess' });
     const waitAfter = (guess: () => Promise<unknown>) =>
       guess().then(
@@ -287,9 +290,8 @@ describe('the headers of a sign-in', () => {
     const namesOf = async (address: string, device?: DeviceCookie) => {
       const noted: string[] = [];
       const noteBudget = ({ name, limit }: Remaining) => noted.push(`${name} ${JSON.stringify(limit)}`);
-      const device_cookies = device === undefined ? [] : [device.value];
-      const wrong = { email: EMAIL, password: 'wrong', device_cookies };
-      await expect(logIn({ ...from(address), noteBudget }, wrong)).rejects.toBeDefined();
+      const wrong = { email: EMAIL, password: 'wrong' };
+      await expect(logIn({ ...from(address, device), noteBudget }, wrong)).rejects.toBeDefined();
       return [...new Set(noted)];
     };
     const unknown = await namesOf('192.0.2.1');

@@ -114,19 +114,13 @@ export const CHECKPOINT_INDEXES: readonly Index[] = [
   { name: 'oldest_at', key: { oldest_at: 1 } },
 ];
 
-export const SIGN_IN_FAILURES = [
-  'session.sign_in_failed',
-  'session.sign_in_throttled',
-  'session.sign_in_incomplete',
-] as const satisfies readonly AuditAction[];
-
 /** Failed sign-ins to one account, from a part of all addresses, that are not in the log yet. */
 export type SignInFailures = {
   readonly _id: string;
   /** The account's; empty for one that does not exist. */
   readonly organization_id: string;
   readonly admin_id: string;
-  readonly action: (typeof SIGN_IN_FAILURES)[number];
+  readonly action: Extract<AuditAction, `session.sign_in_${string}`>;
   /** Of the entry that they will be recorded in. */
   readonly event_id: string;
   readonly count: number;

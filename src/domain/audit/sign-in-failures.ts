@@ -14,7 +14,7 @@ import { concealAddress, newAddressKey } from './address.ts';
 import type { Recording } from './record.ts';
 import { record } from './record.ts';
 import type { SignInFailures } from './schema.ts';
-import { SIGN_IN_FAILURES } from './schema.ts';
+import { AUDIT_ACTIONS } from './schema.ts';
 import { sealNote } from './sealing.ts';
 
 /** How long failures are counted together, unless an admin reads the log before. */
@@ -25,6 +25,8 @@ const SLOTS = 8;
 const NOBODYS_SLOTS = 4096;
 
 const ATTEMPTS = 5;
+
+const FAILURES = AUDIT_ACTIONS.filter((action) => action.startsWith('session.sign_in_'));
 
 type FailedAccount = {
   readonly admin: Pick<AdminDocument, '_id'>;
@@ -114,7 +116,7 @@ export async function recordSignInFailures(context: Recording, failures: SignInF
     organization_id,
     // A count is not sealed: it must not take the place of another event.
     event_id: `sign-in-failures:${event_id}`,
-    action: SIGN_IN_FAILURES.includes(action) ? action : 'session.sign_in_failed',
+    action: FAILURES.includes(action) ? action : 'session.sign_in_failed',
     actor: 'anonymous',
     target: admin_id,
     address,

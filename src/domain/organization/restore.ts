@@ -51,7 +51,7 @@ async function restoreAdmitted(context: Context, input: RestoreOrganizationInput
     await failed('session.sign_in_failed');
     throw new DomainError('invalid_credentials', 'No deleted organization fits this name, email and password.');
   }
-  await requireSecondFactor(context, { account: { admin, organization: deleted }, code: input.code });
+  await requireSecondFactor(context, { admin, organization: deleted }, input.code);
   await succeeded([admin]);
   const id = context.newId();
   const event = { event_id: id, action: 'organization.restored', actor: admin._id, target: deleted._id } as const;

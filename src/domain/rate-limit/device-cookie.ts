@@ -18,14 +18,15 @@ export type DeviceCookie = { readonly name: string; readonly value: string };
 /** What every cookie's name begins with. */
 export const DEVICE_PREFIX = 'tenantry_device_';
 
-/** An account, until its password is changed: whoever had the earlier password is not known to it any more. */
-export type PasswordOf = Pick<AdminDocument, '_id' | 'password_id'>;
+/** What an account recognizes devices and addresses by. */
+export type Recognizing = Pick<AdminDocument, '_id' | 'password_id' | 'known_addresses'>;
 
-export const passwordOf = ({ _id, password_id }: PasswordOf): string =>
+/** The account until its password is changed: whoever had the earlier one is not known to it any more. */
+export const passwordOf = ({ _id, password_id }: Recognizing): string =>
   password_id === undefined ? _id : `${_id} ${password_id}`;
 
 /** A cookie for the device that this admin has just signed in from. */
-export function createDeviceCookie(context: Needs<'clock' | 'keyedHash' | 'newId'>, admin: PasswordOf): DeviceCookie {
+export function createDeviceCookie(context: Needs<'clock' | 'keyedHash' | 'newId'>, admin: Recognizing): DeviceCookie {
   const ends = Math.floor(context.clock().getTime() / 1000) + DEVICE_SECONDS;
   const signed = `${ends}.${context.newId()}`;
   const name = `${DEVICE_PREFIX}${context.keyedHash(`device of ${admin._id}`).slice(0, 16)}`;
@@ -34,12 +35,11 @@ export function createDeviceCookie(context: Needs<'clock' | 'keyedHash' | 'newId
 
 /** The device's own id, when one of the cookies is valid for this admin. */
 export function recognizeDevice(
-  context: Needs<'clock' | 'keyedHash'>,
-  admin: PasswordOf,
-  cookies: readonly string[],
+  context: Needs<'clock' | 'keyedHash' | 'request'>,
+  admin: Recognizing,
 ): string | undefined {
   const now = context.clock().getTime() / 1000;
-  for (const cookie of cookies.slice(0, MAX_COOKIES)) {
+  for (const cookie of (context.request.deviceCookies ?? []).slice(0, MAX_COOKIES)) {
     const [ends = '', id = '', signature = ''] = cookie.split('.', 3);
     const expected = signatureOf(context, admin, `${ends}.${id}`);
     // Both are hashed again, so that the time of the comparison does not tell how much of the signature is correct.
@@ -48,5 +48,5 @@ export function recognizeDevice(
   return undefined;
 }
 
-const signatureOf = ({ keyedHash }: Needs<'keyedHash'>, admin: PasswordOf, signed: string): string =>
+const signatureOf = ({ keyedHash }: Needs<'keyedHash'>, admin: Recognizing, signed: string): string =>
   keyedHash(`device ${passwordOf(admin)} ${signed}`);

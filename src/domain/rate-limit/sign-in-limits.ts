@@ -20,7 +20,7 @@ import { blockOf, subscriberOf } from './address.ts';
 import type { Budget, BudgetContext } from './budget.ts';
 import { consume, consumeInTurn, multiplied, reset, tooManyRequests } from './budget.ts';
 import { neighbourhoodBudgets } from './by-address.ts';
-import type { DeviceCookie, PasswordOf } from './device-cookie.ts';
+import type { DeviceCookie, Recognizing } from './device-cookie.ts';
 import { createDeviceCookie, passwordOf, recognizeDevice } from './device-cookie.ts';
 
 /** What headers call the budget of the account, the caller's own or the block's. */
@@ -36,9 +36,6 @@ const NOTED_AGAIN_MS = KNOWN_MS / 2;
 /** The addresses that are kept of an admin at most. */
 const MAX_KNOWN = 16;
 
-/** What an account recognizes callers by. */
-type KnownBy = PasswordOf & Pick<AdminDocument, 'known_addresses'>;
-
 /** The accounts whose password may be tried. */
 export type AccountLimits = {
   readonly admitted: readonly AdminDocument[];
@@ -50,7 +47,6 @@ export type AccountLimits = {
  * Consumes one attempt of each budget that the accounts of an email have for this caller.
  * @param input.emailKey the email, which may belong to no account
  * @param input.admins the accounts that the sign-in may be for
- * @param input.deviceCookies the cookies that the device has from earlier sign-ins: see device-cookie.ts
  * @param input.throttled called when no account may be tried
  * @throws {DomainError} too_many_requests when no account may be tried; busy
  */
@@ -59,20 +55,19 @@ export async function limitByAccount(
   input: {
     readonly emailKey: string;
     readonly admins: readonly AdminDocument[];
-    readonly deviceCookies?: readonly string[] | undefined;
     readonly throttled: () => Promise<void>;
   },
 ): Promise<AccountLimits> {
-  const { emailKey, admins, deviceCookies = [] } = input;
+  const { emailKey, admins } = input;
   const { address } = context.request;
   if (address === null) return { admitted: admins, succeeded: async () => {} };
   const ownBudgets = new Map<AdminDocument, Budget>();
   for (const admin of admins) {
-    const budget = ownBudget(context, admin, deviceCookies);
+    const budget = ownBudget(context, admin);
     if (budget !== undefined) ownBudgets.set(admin, budget);
   }
   // The same work for an account that does not exist.
-  if (admins.length === 0) ownBudget(context, { _id: '' }, deviceCookies);
+  if (admins.length === 0) ownBudget(context, { _id: '' });
   const unrecognized = admins.filter((admin) => !ownBudgets.has(admin));
   const needsShared = unrecognized.length > 0 || ownBudgets.size === 0;
 
@@ -140,8 +135,8 @@ async function writeOrLog(
 }
 
 /** The budget that the admin has for this caller alone, if the caller is recognized. */
-function ownBudget(context: BudgetContext, admin: KnownBy, deviceCookies: readonly string[]): Budget | undefined {
-  const caller = recognize(context, admin, deviceCookies);
+function ownBudget(context: BudgetContext, admin: Recognizing): Budget | undefined {
+  const caller = recognize(context, admin);
   if (caller === undefined) return undefined;
   return {
     name: ACCOUNT,
@@ -155,12 +150,8 @@ function ownBudget(context: BudgetContext, admin: KnownBy, deviceCookies: readon
  * The device or address of the caller that the admin is known by; undefined when the caller is not recognized. A device
  * comes before an address, which others may share.
  */
-export function recognize(
-  context: Needs<'clock' | 'keyedHash' | 'request'>,
-  admin: KnownBy,
-  deviceCookies: readonly string[],
-): string | undefined {
-  const device = recognizeDevice(context, admin, deviceCookies);
+export function recognize(context: Needs<'clock' | 'keyedHash' | 'request'>, admin: Recognizing): string | undefined {
+  const device = recognizeDevice(context, admin);
   const address = context.request.address ?? '';
   const knownUntil = admin.known_addresses?.[knownAs(context, admin, address)];
   if (device !== undefined) return `device ${device}`;
@@ -188,5 +179,5 @@ async function noteAddress(context: BudgetContext, admin: AdminDocument, address
 }
 
 /** It starts with a letter: a path of an update names no position in a list. */
-const knownAs = ({ keyedHash }: Needs<'keyedHash'>, admin: PasswordOf, address: string): string =>
+const knownAs = ({ keyedHash }: Needs<'keyedHash'>, admin: Recognizing, address: string): string =>
   `a${keyedHash(`known ${passwordOf(admin)} ${subscriberOf(address)}`).slice(0, 32)}`;

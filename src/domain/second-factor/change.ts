@@ -65,7 +65,7 @@ export async function confirmSecondFactor(
   }
   const { secret } = waiting;
   const first = { secret, code: plainCode(code) };
-  const step = await guess(context, { account: principal }, async () => (await stepOf(context, admin, first)) ?? false);
+  const step = await guess(context, principal, async () => (await stepOf(context, admin, first)) ?? false);
   if (step === false) throw invalid('code', 'Use the present code of the authenticator app. Check its clock.');
   await requireNotices(context, admin, { notices: ['second_factor_enabled'] });
   const recovery_codes = newRecoveryCodes();

@@ -22,9 +22,6 @@ import { totpStep } from './totp.ts';
  */
 const GUESSES = { count: 5, seconds: 300 };
 
-/** Whose code it is, and the cookies that the caller's device has from earlier sign-ins. */
-type SignIn = { readonly account: Account; readonly deviceCookies?: readonly string[] | undefined };
-
 /** A code of the authenticator app; any other text may be a recovery code. */
 const TOTP_FORM = /^\d{6}$/;
 
@@ -36,11 +33,7 @@ export const plainCode = (code: string): string => code.toLowerCase().replaceAll
  * who has none. A sign-in without the code is counted as an incomplete one.
  * @throws {DomainError} second_factor_required without a code; invalid_credentials; too_many_requests, busy
  */
-export async function requireSecondFactor(
-  context: Context,
-  input: SignIn & { readonly code: string | undefined },
-): Promise<void> {
-  const { account, code, deviceCookies } = input;
+export async function requireSecondFactor(context: Context, account: Account, code: string | undefined): Promise<void> {
   const factor = account.admin.second_factor ?? null;
   if (factor === null) return;
   if (code === undefined) {
@@ -50,7 +43,7 @@ export async function requireSecondFactor(
       'Send `code` too: the code of your authenticator app, or a recovery code.',
     );
   }
-  if (!(await useCode(context, { account, factor, code, deviceCookies }))) {
+  if (!(await useCode(context, { account, factor, code }))) {
     throw new DomainError('invalid_credentials', 'The code is not correct, or was used already.');
   }
 }
@@ -62,9 +55,9 @@ export async function requireSecondFactor(
  */
 export const useCode = (
   context: Context,
-  input: SignIn & { readonly factor: SecondFactor; readonly code: string },
+  input: { readonly account: Account; readonly factor: SecondFactor; readonly code: string },
 ): Promise<boolean> =>
-  guess(context, input, async () => {
+  guess(context, input.account, async () => {
     const code = plainCode(input.code);
     const { account, factor } = input;
     return TOTP_FORM.test(code) ? useTotp(context, account, { factor, code }) : useRecovery(context, account, code);
@@ -76,11 +69,11 @@ export const useCode = (
  */
 export async function guess<T>(
   context: Context,
-  { account, deviceCookies = [] }: SignIn,
+  account: Account,
   check: () => Promise<T | false>,
 ): Promise<T | false> {
   const { admin } = account;
-  const isRecognized = recognize(context, admin, deviceCookies) !== undefined;
+  const isRecognized = recognize(context, admin) !== undefined;
   const owner = isRecognized ? JSON.stringify([admin._id, 'recognized']) : admin._id;
   const budget: Budget = { name: 'second-factor', owner, limit: GUESSES, grows: true };
   const consumed = await consume(context, budget);

@@ -26,8 +26,6 @@ export type LogInInput = {
   organization_name?: string | undefined;
   /** Of the second factor, for an admin who has one. */
   code?: string | undefined;
-  /** The cookies that the device has from earlier sign-ins. */
-  device_cookies?: readonly string[];
 };
 
 export type LogInResult = Tokens & {
@@ -50,11 +48,11 @@ export const logIn = (context: Context, input: LogInInput): Promise<LogInResult>
   context.passwords.admit(() => logInAdmitted(context, input));
 
 async function logInAdmitted(context: Context, input: LogInInput): Promise<LogInResult> {
-  const { email, password, device_cookies: deviceCookies } = input;
+  const { email, password } = input;
   const [candidates] = await Promise.all([findCandidates(context, input), limitByAddress(context, 'loginAddress')]);
   const admins = candidates.map(({ admin }) => admin);
   const throttled = () => countFailure(context, input, candidates, 'session.sign_in_throttled');
-  const limits = await limitByAccount(context, { emailKey: emailKey(email), admins, deviceCookies, throttled });
+  const limits = await limitByAccount(context, { emailKey: emailKey(email), admins, throttled });
   const accounts = candidates.filter(({ admin }) => limits.admitted.includes(admin));
   const matching: Account[] = [];
   // One after the other: a sign-in that hashed for all its accounts at once could fill the hasher's bound by itself.
@@ -67,7 +65,7 @@ async function logInAdmitted(context: Context, input: LogInInput): Promise<LogIn
     await countFailure(context, input, accounts, 'session.sign_in_failed');
     throw invalidCredentials();
   }
-  if (others.length === 0) await requireSecondFactor(context, { account, code: input.code, deviceCookies });
+  if (others.length === 0) await requireSecondFactor(context, account, input.code);
   // Of several accounts, those whose password is enough.
   const complete = matching.map(({ admin }) => admin).filter((admin) => others.length === 0 || !hasSecondFactor(admin));
   const settled = [

@@ -3,7 +3,7 @@ import { hasSecondFactor, recoveryCodesLeft } from '../../domain/second-factor/s
 import { logIn } from '../../domain/session/log-in.ts';
 import { refreshSession } from '../../domain/session/refresh.ts';
 import { endSession, listSessions, logOut, logOutEverywhere } from '../../domain/session/sessions.ts';
-import { deviceCookieHeaders, deviceCookies, setDeviceCookie } from '../device-cookie.ts';
+import { deviceCookieHeaders, setDeviceCookie } from '../device-cookie.ts';
 import { routeGroup } from '../route.ts';
 import {
   email,
@@ -38,8 +38,7 @@ export function adminRoutes() {
       headers: deviceCookieHeaders,
     },
     refusals: [401, 409, 429],
-    verb: async (context, input, c) =>
-      setDeviceCookie(c, await logIn(context, { ...input, device_cookies: deviceCookies(c) })),
+    verb: async (context, input, c) => setDeviceCookie(c, await logIn(context, input)),
   });
   route('POST /refresh', {
     summary: 'Trade a refresh token for fresh tokens; each is good once',
