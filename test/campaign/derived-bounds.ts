@@ -18,7 +18,7 @@ const MAIL_CLASSES = 3;
 /** Accounts that get a token when one asks for a new password, and that a sign-in is counted for. */
 const ACCOUNTS = 8;
 
-/** Counters of the failures of one account: 8 for each of two kinds. */
+/** Counters of the failures of one account that strangers cause: 8 for each of two kinds. A third needs the password. */
 const FAILURE_COUNTERS = 16;
 
 /** Changes of an organization's log that the campaign makes itself: its creation, its verification. */

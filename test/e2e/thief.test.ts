@@ -41,6 +41,7 @@ const LOOT = [
   'a device cookie',
   'a verification token that was used',
   'a reset token that was used',
+  'an undo token that was used',
   'the password of an account with a second factor',
   'nothing but an own account',
 ] as const;
@@ -163,6 +164,14 @@ describe('a thief with one stolen thing', () => {
         const token = kept.tokenMailedTo(victim.email);
         const reset = await post('/admin/password/reset', { token, password: 'another one of the victim' }, from);
         expect(reset.status, reset.text).toBe(204);
+        return [['mailed_token', token]];
+      }
+      case 'an undo token that was used': {
+        const body = { email: `moved-${victim.email}`, current_password: victim.password };
+        await send(plain('PUT', '/org/update', { ...bearer(victim.token), body }), from);
+        const token = kept.tokenMailedTo(victim.email);
+        const undone = await post('/admin/undo', { token }, from);
+        expect(undone.status, undone.text).toBe(204);
         return [['mailed_token', token]];
       }
       case 'the password of an account with a second factor': {
@@ -354,8 +363,11 @@ type Change = { readonly organization: string; readonly what: string; readonly s
 const SHOWN_BY: Readonly<Record<string, readonly AuditAction[]>> = {
   name: ['organization.renamed', 'organization.deleted'],
   status: ['organization.deleted', 'organization.restored'],
-  email: ['admin.email_changed', 'organization.deleted'],
-  email_verified: ['admin.email_verified', 'admin.password_reset', 'admin.email_changed', 'organization.deleted'],
+  email: ['admin.email_changed', 'admin.email_change_undone', 'organization.deleted'],
+  email_verified: [
+    ...(['admin.email_verified', 'admin.password_reset', 'admin.email_changed'] as const),
+    ...(['admin.email_change_undone', 'organization.deleted'] as const),
+  ],
   password_hash: ['admin.password_changed', 'admin.password_reset', 'organization.deleted'],
   role: ['admin.role_changed', 'organization.deleted'],
   has_second_factor: ['admin.second_factor_enabled', 'admin.second_factor_disabled', 'organization.deleted'],
@@ -364,7 +376,7 @@ const SHOWN_BY: Readonly<Record<string, readonly AuditAction[]>> = {
   ended_session: [
     ...(['session.ended', 'session.signed_out', 'session.signed_out_everywhere', 'session.refresh_reused'] as const),
     ...(['admin.password_changed', 'admin.email_changed', 'admin.password_reset', 'admin.role_changed'] as const),
-    ...(['admin.second_factor_enabled', 'admin.second_factor_disabled'] as const),
+    ...(['admin.second_factor_enabled', 'admin.second_factor_disabled', 'admin.email_change_undone'] as const),
     ...(['admin.removed', 'organization.deleted'] as const),
   ],
   new_session: ['session.signed_in'],
