@@ -1,7 +1,7 @@
 /**
- * The admins of an organization. Changing the role of admins, and removing them. It is journaled as an operation of the organization, one at a time:
- * so "there is another owner" stays true from when it is checked until the change is written. Every write of an admin
- * compares its version: an instance that was paused longer than its lease writes nothing late.
+ * The admins of an organization. A change of a role, and a removal, is journaled as an operation of the organization,
+ * one at a time: so "there is another owner" stays true from when it is checked until the change is written. Every write
+ * of an admin compares its version: an instance that was paused longer than its lease writes nothing late.
  */
 import { auditNote } from '../audit/note.ts';
 import { recordPendingAudit } from '../audit/pending.ts';
@@ -12,14 +12,14 @@ import { DomainError } from '../errors.ts';
 import { beginOperation, endOperation } from '../organization/journal.ts';
 import { changedMeanwhile, outcomeUnknown } from '../organization/refusals.ts';
 import type { MembershipOperation, OrganizationDocument } from '../organization/schema.ts';
-import type { Page, PageInput } from '../page.ts';
+import type { PageInput } from '../page.ts';
 import { findPage } from '../page.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Role } from '../roles.ts';
 import { isPermitted } from '../roles.ts';
 import type { Principal } from '../session/schema.ts';
 import { requireAdmin } from './account.ts';
-import type { AdminDocument, AdminView } from './schema.ts';
+import type { AdminDocument } from './schema.ts';
 import { adminView } from './schema.ts';
 
 /** The admin's email or password changes in between at most this often before the caller is asked to try again. */
@@ -29,10 +29,9 @@ const ATTEMPTS = 5;
 export async function listAdmins(
   context: Needs<'master'>,
   { principal, ...page }: PageInput & { readonly principal: Principal },
-): Promise<Page<AdminView>> {
+) {
   const own = { organization_id: principal.organization._id };
-  const { items, next_cursor } = await findPage(context.master.admins, own, page);
-  return { items: items.map(adminView), next_cursor };
+  return findPage(context.master.admins, own, page, adminView);
 }
 
 /**
@@ -43,7 +42,7 @@ export async function listAdmins(
 export async function changeRole(
   context: Context,
   input: { readonly principal: Principal; readonly admin_id: string; readonly role: Role },
-): Promise<AdminView> {
+) {
   return { ...adminView(await changeMembership(context, input)), role: input.role };
 }
 

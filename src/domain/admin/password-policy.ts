@@ -1,7 +1,6 @@
 import type { Needs } from '../context.ts';
 import { invalid } from '../errors.ts';
 import { isCommonPassword } from './common-passwords.ts';
-import type { AdminDocument } from './schema.ts';
 
 /** bcrypt reads 72 bytes only: a longer password would be cut, so it is refused. */
 const MAX_BYTES = 72;
@@ -10,7 +9,7 @@ const MIN_CODE_POINTS = 8;
 const ADVICE = 'Use several words that do not belong together, or let a password manager make one.';
 
 /** The owner of a password, as far as known: attackers try these names first. */
-export type PasswordOwner = {
+type PasswordOwner = {
   readonly email?: string | undefined;
   readonly organizationName?: string | undefined;
 };
@@ -64,9 +63,6 @@ export async function requireUnbreached(
   throw invalid(path, `This password is known from a breach of some service: attackers try those first. ${ADVICE}`);
 }
 
-/** What an admin has of a password. */
-export type NewPassword = Required<Pick<AdminDocument, 'password_hash' | 'password_id'>>;
-
 /**
  * Looks up and hashes the new password of a caller who has an access token or a mailed token.
  * @returns what the admin is to have of it
@@ -76,7 +72,7 @@ export async function hashNewPassword(
   context: Needs<'breachedPasswords' | 'newId' | 'passwords'>,
   password: string,
   path: string,
-): Promise<NewPassword> {
+) {
   await requireUnbreached(context, password, path);
   const password_hash = await context.passwords.share(() => context.passwords.hash(password));
   return { password_hash, password_id: context.newId() };

@@ -3,9 +3,6 @@ import type { PendingAudit } from '../audit/schema.ts';
 import type { Role } from '../roles.ts';
 import type { SecondFactor, WaitingSecondFactor } from '../second-factor/schema.ts';
 
-/** Addresses that an admin signed in from, as keyed hashes with the password, with the time until which each is known. */
-export type KnownAddresses = { readonly [address: string]: Date };
-
 /** An admin as it is stored in the master database's `admins`. An admin belongs to one organization. */
 export type AdminDocument = {
   readonly _id: string;
@@ -28,7 +25,8 @@ export type AdminDocument = {
   readonly epoch: number;
   /** The change or operation that last changed this admin: it is made once, and the audit log must know of it. */
   readonly changed_by: string;
-  readonly known_addresses?: KnownAddresses;
+  /** Addresses that the admin signed in from, as keyed hashes with the password: until when each is known. */
+  readonly known_addresses?: { readonly [address: string]: Date };
   /** Absent or null: the password is enough to sign in. */
   readonly second_factor?: SecondFactor | null;
   readonly second_factor_waiting?: WaitingSecondFactor | null;
@@ -63,9 +61,7 @@ export type AdminChange = {
 export const emailKey = (email: string): string => email.toLowerCase();
 
 /** What the admins of an organization see of one another. */
-export type AdminView = { admin_id: string; email: string; email_verified: boolean; role: Role; created_at: Date };
-
-export const adminView = ({ _id, email, email_verified, role, created_at }: AdminDocument): AdminView => ({
+export const adminView = ({ _id, email, email_verified, role, created_at }: AdminDocument) => ({
   admin_id: _id,
   email,
   email_verified,

@@ -1,5 +1,4 @@
 import type { Condition, Filter } from '../../store/port.ts';
-import type { Page } from '../page.ts';
 import type { BudgetContext } from '../rate-limit/budget.ts';
 import { limitByAddress } from '../rate-limit/by-address.ts';
 import type { Principal } from '../session/schema.ts';
@@ -12,9 +11,6 @@ import { recordSignInFailuresOf } from './sign-in-failures.ts';
 
 /** Entries that one page goes through at most. */
 const WINDOW = 1000;
-
-/** An entry as the organization's admins see it. */
-export type AuditView = Omit<AuditEntry, '_id' | 'organization_id' | 'event_id' | 'previous' | 'key'>;
 
 export type ListAuditInput = {
   principal: Pick<Principal, 'organization'>;
@@ -36,7 +32,7 @@ export type ListAuditInput = {
 export async function listAudit(
   context: Recording & BudgetContext,
   { principal, from, to, action, cursor, limit }: ListAuditInput,
-): Promise<Page<AuditView>> {
+) {
   const { _id, address_key } = principal.organization;
   const at: Condition = { ...(from && { $gte: from }), ...(to && { $lte: to }) };
   const filter: Filter = { ...((from || to) && { at }), ...(action && { action }) };
@@ -57,7 +53,8 @@ export async function listAudit(
   return { items, next_cursor: next > first ? String(next) : null };
 }
 
-const viewOf = async (entry: AuditEntry, addressKey: string | null): Promise<AuditView> => ({
+/** An entry as the organization's admins see it. */
+const viewOf = async (entry: AuditEntry, addressKey: string | null) => ({
   sequence: entry.sequence,
   at: entry.at,
   actor: entry.actor,

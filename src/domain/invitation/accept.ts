@@ -7,21 +7,9 @@ import { auditNote } from '../audit/note.ts';
 import { flushPendingAudit, withPendingAudit } from '../audit/pending.ts';
 import type { Context } from '../context.ts';
 import { claimToken, findMail, invalidOneTimeToken } from '../one-time-token/one-time-token.ts';
-import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import { insertOnce } from '../retry.ts';
-import type { Role } from '../roles.ts';
 import { isPermitted } from '../roles.ts';
-
-export type AcceptedInvitation = {
-  organization_id: string;
-  organization: string;
-  admin_id: string;
-  admin_email: string;
-  role: Role;
-  /** For the device to keep. It is no part of the answer's body. */
-  device_cookie: DeviceCookie;
-};
 
 /**
  * Makes the holder of an invitation's token an admin of the organization, with a password of their own: an account
@@ -30,10 +18,7 @@ export type AcceptedInvitation = {
  * @throws {DomainError} invalid_input; invalid_one_time_token, also when the inviting admin is no longer permitted to
  *   invite; admin_email_taken, busy
  */
-export async function acceptInvitation(
-  context: Context,
-  input: { readonly token: string; readonly password: string },
-): Promise<AcceptedInvitation> {
+export async function acceptInvitation(context: Context, input: { readonly token: string; readonly password: string }) {
   const mail = await findMail(context, { kind: 'invitation', token: input.token });
   const { invitation, organization_id } = mail;
   if (invitation === null || organization_id === null) throw invalidOneTimeToken();

@@ -5,7 +5,7 @@ import type { Context, Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { insertMail, requireRecipientBudget, sendInBackground } from '../outbox/outbox.ts';
 import type { MailDocument } from '../outbox/schema.ts';
-import type { Page, PageInput } from '../page.ts';
+import type { PageInput } from '../page.ts';
 import { findPage } from '../page.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import type { Role } from '../roles.ts';
@@ -16,12 +16,10 @@ const MAX_OPEN = 50;
 const MAX_ADMINS = 1000;
 
 /** An open invitation, as the organization's admins see it. */
-export type InvitationView = { invitation_id: string; email: string; role: Role; created_at: Date; expires_at: Date };
-
-export const invitationView = ({ _id, to, invitation, created_at, expires_at }: MailDocument): InvitationView => ({
+const invitationView = ({ _id, to, invitation, created_at, expires_at }: MailDocument) => ({
   invitation_id: _id,
   email: to,
-  role: invitation?.role ?? 'viewer',
+  role: invitation?.role ?? ('viewer' as const),
   created_at,
   expires_at,
 });
@@ -37,7 +35,7 @@ type ByPrincipal<T> = T & { readonly principal: Principal };
 export async function inviteAdmin(
   context: Context,
   { principal, email, role }: ByPrincipal<{ readonly email: string; readonly role: Role }>,
-): Promise<InvitationView> {
+) {
   const { organization, admin } = principal;
   const { mails, admins } = context.master;
   const own = { organization_id: organization._id };
@@ -86,11 +84,10 @@ async function requireRoom({ master }: Needs<'master'>, organization_id: string,
 export async function listInvitations(
   context: Needs<'master' | 'clock'>,
   { principal, ...page }: ByPrincipal<PageInput>,
-): Promise<Page<InvitationView>> {
+) {
   const { organization } = principal;
   const open = { organization_id: organization._id, kind: 'invitation', expires_at: { $gt: context.clock() } };
-  const { items, next_cursor } = await findPage(context.master.mails, open, page);
-  return { items: items.map(invitationView), next_cursor };
+  return findPage(context.master.mails, open, page, invitationView);
 }
 
 /** Withdraws an invitation: its token ends. @throws {DomainError} invitation_not_found */

@@ -13,8 +13,6 @@ import type { DeleteOperation, OrganizationDocument } from './schema.ts';
 
 export type DeleteOrganizationInput = { readonly principal: Principal; readonly organization_name: string };
 
-export type DeleteOrganizationResult = { deleted: true; organization_name: string };
-
 /**
  * Deletes the principal's organization. The write that journals the operation is the commit point: from it on, tokens
  * fail and reads find nothing; the rest always goes forward. Where deleted organizations are kept, everything stays as
@@ -22,10 +20,7 @@ export type DeleteOrganizationResult = { deleted: true; organization_name: strin
  * @throws {DomainError} forbidden for any other organization, existing or not; organization_renamed for a name that
  *   it left; conflict, operation_in_progress
  */
-export async function deleteOrganization(
-  context: Context,
-  { principal, organization_name }: DeleteOrganizationInput,
-): Promise<DeleteOrganizationResult> {
+export async function deleteOrganization(context: Context, { principal, organization_name }: DeleteOrganizationInput) {
   const { organization, admin } = principal;
   await requireOwnName(context, organization, organization_name);
   const id = context.newId();
@@ -47,7 +42,7 @@ export async function deleteOrganization(
   } catch (error) {
     context.log('warn', 'organization.delete_unfinished', { organization_id: organization._id, error });
   }
-  return { deleted: true, organization_name: organization.name };
+  return { deleted: true as const, organization_name: organization.name };
 }
 
 /** Finishes a delete: ends the sessions of an organization that is kept, and erases any other. */

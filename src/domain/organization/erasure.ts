@@ -1,10 +1,6 @@
 import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
-
-/** What is found of an organization that was erased. */
-export type Remaining = { collections: number; admins: number; sessions: number; names: number; mails: number };
-
-export type ErasureReceipt = { organization_id: string; erased_at: Date; remaining: Remaining };
+import { namesOf } from '../tenant-data/collections.ts';
 
 /** Collections that one organization has had, as far as they are looked for. */
 const MAX_NAMES = 900;
@@ -16,7 +12,7 @@ const MAX_NAMES = 900;
 export async function getErasure(
   { master, tenants }: Needs<'master' | 'tenants'>,
   { organization_id }: { readonly organization_id: string },
-): Promise<ErasureReceipt> {
+) {
   const stub = await master.organizations.findOne({ _id: organization_id, status: 'erased' });
   if (stub === undefined || stub.erased_at === null || stub.named_by === '') {
     throw new DomainError('organization_not_found', 'No organization of this id was erased.');
@@ -27,7 +23,7 @@ export async function getErasure(
     kind: 'collection',
     state: { $in: ['held', 'former', 'dropped', 'unused'] },
   });
-  const names = claims.flatMap(({ placement, asides }) => [placement.collection, ...Object.keys(asides)]);
+  const names = claims.flatMap(namesOf);
   const [collections, admins, sessions, nameClaims, mails] = await Promise.all([
     tenants(stub.placement).listCollections(names.slice(0, MAX_NAMES)),
     master.admins.count(own),

@@ -13,36 +13,12 @@ import { checkUpdate } from './update.ts';
 
 type Preview = Needs<'master' | 'tenants' | 'clock' | 'settings'>;
 
-/** What a delete would remove. */
-export type DeletePreview = {
-  dry_run: true;
-  organization_name: string;
-  collection_name: string;
-  /** As the store estimates it. */
-  documents: number;
-  admins: number;
-  /** Until when it could be restored; null: not at all. */
-  restorable_until: Date | null;
-};
-
-/** What an update would change: from what, to what; null where nothing changes. */
-export type UpdatePreview = {
-  dry_run: true;
-  organization_name: { from: string; to: string } | null;
-  /** `to` is null where the name that is free now would get a suffix that is not known before. */
-  collection_name: { from: string; to: string | null } | null;
-  /** Those that go along with the collection, in one step, as the store estimates it. */
-  documents: number;
-  /** Admins whose email or password changes. */
-  admins: number;
-};
-
 /** Says what {@link deleteOrganization} would do now, and changes nothing. @throws {DomainError} as it would */
-export async function previewDelete(context: Preview, input: DeleteOrganizationInput): Promise<DeletePreview> {
+export async function previewDelete(context: Preview, input: DeleteOrganizationInput) {
   const { organization } = input.principal;
   await requireOwnName(context, organization, input.organization_name);
   return {
-    dry_run: true,
+    dry_run: true as const,
     organization_name: organization.name,
     collection_name: organization.placement.collection,
     documents: await countDocuments(context, organization),
@@ -54,9 +30,11 @@ export async function previewDelete(context: Preview, input: DeleteOrganizationI
 /**
  * Says what {@link updateOrganization} would do now, and changes nothing. A name that is free now may be taken by
  * the time of the update.
+ * @returns from what to what the names change, null where they do not; the documents that go along with the collection;
+ *   and the admins whose email or password changes
  * @throws {DomainError} as the update would for what can be seen without trying
  */
-export async function previewUpdate(context: Preview, input: UpdateOrganizationInput): Promise<UpdatePreview> {
+export async function previewUpdate(context: Preview, input: UpdateOrganizationInput) {
   const { organization } = input.principal;
   const to = checkUpdate(context, input);
   // The update asks for a recent sign-in before it looks.
@@ -68,7 +46,7 @@ export async function previewUpdate(context: Preview, input: UpdateOrganizationI
   }
   const moves = to !== undefined && to.slug !== organization.slug;
   return {
-    dry_run: true,
+    dry_run: true as const,
     organization_name:
       to === undefined || to.name === organization.name ? null : { from: organization.name, to: to.name },
     collection_name: moves
@@ -79,9 +57,11 @@ export async function previewUpdate(context: Preview, input: UpdateOrganizationI
   };
 }
 
+/** As the store estimates it. */
 const countDocuments = ({ tenants }: Preview, { placement }: OrganizationDocument): Promise<number> =>
   tenants(placement).collection(placement.collection).count({});
 
+/** @returns null where a name that is free now would get a suffix that is not known before */
 async function freeCollection(
   { master, tenants }: Preview,
   { placement }: OrganizationDocument,

@@ -36,18 +36,13 @@ const NOTED_AGAIN_MS = KNOWN_MS / 2;
 /** The addresses that are kept of an admin at most. */
 const MAX_KNOWN = 16;
 
-/** The accounts whose password may be tried. */
-export type AccountLimits = {
-  readonly admitted: readonly AdminDocument[];
-  /** To be called once, with the accounts whose password was correct. Never throws. */
-  succeeded(admins: readonly AdminDocument[]): Promise<void>;
-};
-
 /**
  * Consumes one attempt of each budget that the accounts of an email have for this caller.
  * @param input.emailKey the email, which may belong to no account
  * @param input.admins the accounts that the sign-in may be for
  * @param input.throttled called when no account may be tried
+ * @returns the accounts whose password may be tried, and what is to be called once, with those whose password was
+ *   correct: it never throws
  * @throws {DomainError} too_many_requests when no account may be tried; busy
  */
 export async function limitByAccount(
@@ -57,10 +52,10 @@ export async function limitByAccount(
     readonly admins: readonly AdminDocument[];
     readonly throttled: () => Promise<void>;
   },
-): Promise<AccountLimits> {
+) {
   const { emailKey, admins } = input;
   const { address } = context.request;
-  if (address === null) return { admitted: admins, succeeded: async () => {} };
+  if (address === null) return { admitted: admins, succeeded: async (_: readonly AdminDocument[]) => {} };
   const ownBudgets = new Map<AdminDocument, Budget>();
   for (const admin of admins) {
     const budget = ownBudget(context, admin);
@@ -86,7 +81,7 @@ export async function limitByAccount(
   }
   return {
     admitted,
-    succeeded: async (admins) => {
+    succeeded: async (admins: readonly AdminDocument[]) => {
       const resets = admins.flatMap((admin) => ownBudgets.get(admin) ?? []).map((budget) => reset(context, budget));
       await writeOrLog(context, [
         ...shared.map((consumed) => (consumed.granted ? consumed.refund() : undefined)),

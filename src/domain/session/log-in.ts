@@ -9,31 +9,21 @@ import type { Context } from '../context.ts';
 import { DomainError } from '../errors.ts';
 import { organizationKey } from '../organization/name.ts';
 import { limitByAddress } from '../rate-limit/by-address.ts';
-import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { createDeviceCookie } from '../rate-limit/device-cookie.ts';
 import { limitByAccount } from '../rate-limit/sign-in-limits.ts';
 import { hasSecondFactor } from '../second-factor/schema.ts';
 import { requireSecondFactor } from '../second-factor/verify.ts';
 import { openSession } from './open-session.ts';
-import type { Tokens } from './tokens.ts';
 
 /** The accounts of one email that a sign-in without `organization_name` finds: this bounds its hashing. */
 const MAX_ACCOUNTS = 8;
 
-export type LogInInput = {
+type LogInInput = {
   email: string;
   password: string;
   organization_name?: string | undefined;
   /** Of the second factor, for an admin who has one. */
   code?: string | undefined;
-};
-
-export type LogInResult = Tokens & {
-  admin_id: string;
-  admin_email: string;
-  organization: string;
-  /** For the device to keep. It is no part of the answer's body. */
-  device_cookie: DeviceCookie;
 };
 
 /**
@@ -44,10 +34,10 @@ export type LogInResult = Tokens & {
  *   correct for several verified accounts; second_factor_required when it is correct, and not enough;
  *   too_many_requests, busy
  */
-export const logIn = (context: Context, input: LogInInput): Promise<LogInResult> =>
+export const logIn = (context: Context, input: LogInInput) =>
   context.passwords.admit(() => logInAdmitted(context, input));
 
-async function logInAdmitted(context: Context, input: LogInInput): Promise<LogInResult> {
+async function logInAdmitted(context: Context, input: LogInInput) {
   const { email, password } = input;
   const [candidates] = await Promise.all([findCandidates(context, input), limitByAddress(context, 'loginAddress')]);
   const admins = candidates.map(({ admin }) => admin);

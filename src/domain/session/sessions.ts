@@ -3,26 +3,14 @@ import { updateAdmin } from '../admin/credentials.ts';
 import { auditNote } from '../audit/note.ts';
 import { recordEvent } from '../audit/record.ts';
 import type { Context, Needs } from '../context.ts';
-import type { Page, PageInput } from '../page.ts';
+import type { PageInput } from '../page.ts';
 import { findPage } from '../page.ts';
 import { limitChanges } from '../rate-limit/changes.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import { endReused } from './refresh.ts';
 import { hashesOf, parseRefreshToken } from './refresh-token.ts';
-import type { Principal, SessionDocument } from './schema.ts';
+import type { Principal } from './schema.ts';
 import { currentEpoch, idleSince, invalidToken } from './tokens.ts';
-
-/** A session as its admin sees it. */
-export type SessionView = {
-  session_id: string;
-  device: string | null;
-  address: string | null;
-  signed_in_at: Date;
-  last_used_at: Date;
-  expires_at: Date;
-  /** Whether the request came from this session. */
-  current: boolean;
-};
 
 /**
  * The sessions in force of the principal, or of another admin of the organization, in the order in which they began.
@@ -31,32 +19,26 @@ export type SessionView = {
 export async function listSessions(
   context: Needs<'master' | 'clock' | 'settings'>,
   { principal, admin_id, ...page }: PageInput & { readonly principal: Principal; readonly admin_id?: string },
-): Promise<Page<SessionView>> {
+) {
   const { organization } = principal;
   const admin = admin_id === undefined ? principal.admin : await requireAdmin(context, organization, admin_id);
-  const { items, next_cursor } = await findPage(
-    context.master.sessions,
-    {
-      admin_id: admin._id,
-      organization_id: organization._id,
-      epoch: currentEpoch({ organization, admin }),
-      expires_at: { $gt: context.clock() },
-      last_used_at: { $gt: idleSince(context) },
-    },
-    page,
-  );
-  return { items: items.map((session) => sessionView(session, principal)), next_cursor };
+  const inForce = {
+    admin_id: admin._id,
+    organization_id: organization._id,
+    epoch: currentEpoch({ organization, admin }),
+    expires_at: { $gt: context.clock() },
+    last_used_at: { $gt: idleSince(context) },
+  };
+  return findPage(context.master.sessions, inForce, page, (session) => ({
+    session_id: session._id,
+    device: session.device,
+    address: session.address,
+    signed_in_at: session.signed_in_at,
+    last_used_at: session.last_used_at,
+    expires_at: session.expires_at,
+    current: session._id === principal.session._id,
+  }));
 }
-
-const sessionView = (session: SessionDocument, principal: Principal): SessionView => ({
-  session_id: session._id,
-  device: session.device,
-  address: session.address,
-  signed_in_at: session.signed_in_at,
-  last_used_at: session.last_used_at,
-  expires_at: session.expires_at,
-  current: session._id === principal.session._id,
-});
 
 /**
  * Ends one of the principal's sessions with its tokens. Does nothing for a session that is another admin's, or is not
