@@ -10,20 +10,8 @@ export function rankOf(value: Value | undefined): number {
   return RANK[typeof value as 'number' | 'string' | 'object' | 'boolean'];
 }
 
-/** Compares by code point, as MongoDB and SQLite do; JavaScript's own `<` goes by UTF-16 unit. */
-export function compareStrings(a: string, b: string): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const x = a.charCodeAt(i);
-    const y = b.charCodeAt(i);
-    if (x === y) continue;
-    // A surrogate stands for a code point above all others that a single unit can be.
-    const xHigh = x >= 0xd800 && x <= 0xdfff;
-    const yHigh = y >= 0xd800 && y <= 0xdfff;
-    return xHigh === yHigh ? x - y : xHigh ? 1 : -1;
-  }
-  return a.length - b.length;
-}
+/** Compares by code point, as MongoDB and SQLite do, which is the order of UTF-8; `<` goes by UTF-16 unit. */
+export const compareStrings = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
 /** BSON's order of scalars. Lists and objects are equal among themselves: the port does not sort by them. */
 export function compareValues(a: Value | undefined, b: Value | undefined): number {

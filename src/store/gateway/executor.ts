@@ -18,7 +18,7 @@ export type GatewayNamespace<More = unknown> = {
   getByName(name: string): { execute(command: Command): Promise<GatewayReply> } & More;
 };
 
-export type GatewayOptions = {
+type GatewayOptions = {
   /** What the objects hold. */
   readonly backend: 'sqlite' | 'mongo';
   /** With `mongo`: how many objects share the load. */

@@ -17,13 +17,10 @@ const HEARTBEAT_MS = 500;
 
 const POOL_SIZE = 50;
 
-/** Collections whose objects are kept; there may be more tenants than that. */
-const KEPT_COLLECTIONS = 500;
-
 /** Given with each write, and not to the client, where a URI could change it and each read would pay for it. */
 const MAJORITY = { w: 'majority', j: true } as const;
 
-export type MongoOptions = {
+type MongoOptions = {
   /** One that `checkMongoUri` finds nothing wrong with. */
   readonly uri: string;
   /** How long a command takes at most, in milliseconds, where it does not say so itself. */
@@ -35,8 +32,6 @@ export type MongoOptions = {
 /** What the document takes in this store: the bytes of its BSON. */
 export const measureBson = (document: Document): number => BSON.calculateObjectSize(document);
 
-type ReadOptions = { readonly maxTimeMS: number };
-
 /**
  * An executor with a pooled client of its own. Connects at the first command; a server that comes back is found. A
  * command ends within its time, and the server is told to stop after it (maxTimeMS); a merge has no time of its own,
@@ -45,7 +40,6 @@ type ReadOptions = { readonly maxTimeMS: number };
 export function createMongoExecutor({ uri, timeoutMs, poolSize = POOL_SIZE }: MongoOptions): Executor {
   const client = new MongoClient(uri, clientOptions(timeoutMs, poolSize));
   const limiter = new CallLimiter(poolSize);
-  const collectionOf = collectionCache(client);
   let connected = false;
   let closed = false;
 
@@ -75,7 +69,9 @@ export function createMongoExecutor({ uri, timeoutMs, poolSize = POOL_SIZE }: Mo
         // The caller was told that nothing happened.
         if (isLate || msLeft <= 0) throw errorOf('Unavailable');
         sent = true;
-        return HANDLERS[command.op as O]({ client, collectionOf, maxTimeMS: Math.ceil(msLeft) }, command);
+        const maxTimeMS = Math.ceil(msLeft);
+        const call = { client, reading: { maxTimeMS }, writing: { maxTimeMS, writeConcern: MAJORITY } };
+        return HANDLERS[command.op as O](call, command);
       };
       const late = () => {
         isLate = true;
@@ -108,56 +104,43 @@ const clientOptions = (timeoutMs: number, poolSize: number): MongoClientOptions 
   serverMonitoringMode: 'poll',
 });
 
-type Documents = Collection<Document>;
 type MongoFilter = Filter<Document>;
 type MongoUpdate = UpdateFilter<Document>;
 type Namespace = { readonly database: string; readonly collection: string };
 
-function collectionCache(client: MongoClient): (namespace: Namespace) => Documents {
-  const kept = new Map<string, Documents>();
-  return ({ database, collection }) => {
-    const name = `${database}.${collection}`;
-    let found = kept.get(name);
-    if (found === undefined) {
-      if (kept.size === KEPT_COLLECTIONS) kept.clear();
-      found = client.db(database).collection<Document>(collection);
-      kept.set(name, found);
-    }
-    return found;
-  };
-}
-
-type Call = ReadOptions & {
+/** The client, and the options of what reads and of what writes. */
+type Call = {
   readonly client: MongoClient;
-  readonly collectionOf: (namespace: Namespace) => Documents;
+  readonly reading: { readonly maxTimeMS: number };
+  readonly writing: WriteOptions;
 };
 
-const reading = ({ maxTimeMS }: Call): ReadOptions => ({ maxTimeMS });
-const writing = ({ maxTimeMS }: Call): WriteOptions => ({ maxTimeMS, writeConcern: MAJORITY });
+const collectionOf = ({ client }: Call, { database, collection }: Namespace): Collection<Document> =>
+  client.db(database).collection<Document>(collection);
 
 const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Promise<Results[O]> } = {
   ping: async (call) => {
-    await call.client.db('admin').command({ ping: 1, ...reading(call) });
+    await call.client.db('admin').command({ ping: 1, ...call.reading });
     return null;
   },
   createCollection: async (call, command) => {
     const made = await createCollection(call, command);
     const { database, collection, indexes } = command;
     // As a plain command: the driver's createIndexes does not pass the time limit on.
-    const createIndexes = { createIndexes: collection, indexes, ...writing(call) };
+    const createIndexes = { createIndexes: collection, indexes, ...call.writing };
     if (indexes.length > 0) await call.client.db(database).command(createIndexes);
     return made;
   },
   renameCollection: async (call, { database, collection, to }) => {
     if (collection === to) throw new StoreError('InvalidArgument', 'A collection is not renamed to itself.');
-    await call.client.db(database).renameCollection(collection, to, writing(call));
+    await call.client.db(database).renameCollection(collection, to, call.writing);
     return null;
   },
   mergeCollection: (call, { database, collection, to }) =>
-    mergeCollection(call.client.db(database), collection, to, writing(call)),
+    mergeCollection(call.client.db(database), collection, to, call.writing),
   dropCollection: async (call, { database, collection }) => {
     try {
-      await call.client.db(database).dropCollection(collection, writing(call));
+      await call.client.db(database).dropCollection(collection, call.writing);
     } catch (error) {
       // Newer servers do not mind.
       if (!isCode(error, MONGO_CODE.namespaceNotFound)) throw error;
@@ -169,55 +152,53 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
     const filter = names === undefined ? {} : { name: names.length === 1 ? names[0] : { $in: names } };
     const found = await call.client
       .db(database)
-      .listCollections<CollectionInfo>(filter, { ...reading(call), batchSize: BATCH_LIMIT })
+      .listCollections<CollectionInfo>(filter, { ...call.reading, batchSize: BATCH_LIMIT })
       .toArray();
     return found
       .map(({ name, info }) => ({ name, id: uuidText(info?.uuid) }))
       .sort((a, b) => compareStrings(a.name, b.name));
   },
   dropDatabase: async (call, { database }) => {
-    await call.client.db(database).dropDatabase(writing(call));
+    await call.client.db(database).dropDatabase(call.writing);
     return null;
   },
   insertOne: async (call, command) => {
-    await call.collectionOf(command).insertOne(command.document, writing(call));
+    await collectionOf(call, command).insertOne(command.document, call.writing);
     return null;
   },
   find: (call, command) => {
     const { filter, limit, sort, projection } = command;
-    const options = { ...reading(call), limit, batchSize: limit, singleBatch: limit === 1 };
-    return call
-      .collectionOf(command)
+    const options = { ...call.reading, limit, batchSize: limit, singleBatch: limit === 1 };
+    return collectionOf(call, command)
       .find(filter as MongoFilter, { ...options, ...(sort && { sort }), ...(projection && { projection }) })
       .toArray();
   },
   updateOne: async (call, command) => {
     const { filter, update, upsert } = command;
-    const options = { ...writing(call), upsert };
-    const result = await call.collectionOf(command).updateOne(filter as MongoFilter, update as MongoUpdate, options);
+    const options = { ...call.writing, upsert };
+    const result = await collectionOf(call, command).updateOne(filter as MongoFilter, update as MongoUpdate, options);
     return { matched: result.matchedCount, upserted: result.upsertedCount > 0 };
   },
   findOneAndUpdate: (call, command) => {
     const { filter, update, upsert } = command;
-    const options = { ...writing(call), upsert, returnDocument: 'after' } as const;
-    return call.collectionOf(command).findOneAndUpdate(filter as MongoFilter, update as MongoUpdate, options);
+    const options = { ...call.writing, upsert, returnDocument: 'after' } as const;
+    return collectionOf(call, command).findOneAndUpdate(filter as MongoFilter, update as MongoUpdate, options);
   },
   replaceOne: async (call, command) => {
     const { filter, document } = command;
-    const result = await call.collectionOf(command).replaceOne(filter as MongoFilter, document, writing(call));
+    const result = await collectionOf(call, command).replaceOne(filter as MongoFilter, document, call.writing);
     return { matched: result.matchedCount, upserted: false };
   },
   deleteOne: async (call, command) =>
-    (await call.collectionOf(command).deleteOne(command.filter as MongoFilter, writing(call))).deletedCount,
+    (await collectionOf(call, command).deleteOne(command.filter as MongoFilter, call.writing)).deletedCount,
   deleteMany: async (call, command) =>
-    (await call.collectionOf(command).deleteMany(command.filter as MongoFilter, writing(call))).deletedCount,
+    (await collectionOf(call, command).deleteMany(command.filter as MongoFilter, call.writing)).deletedCount,
   count: (call, command) => {
     const { filter, limit } = command;
-    const collection = call.collectionOf(command);
+    const collection = collectionOf(call, command);
     // Counting by an empty filter would read every document.
-    if (limit === undefined && Object.keys(filter).length === 0)
-      return collection.estimatedDocumentCount(reading(call));
-    return collection.countDocuments(filter as MongoFilter, { ...reading(call), ...(limit && { limit }) });
+    if (limit === undefined && Object.keys(filter).length === 0) return collection.estimatedDocumentCount(call.reading);
+    return collection.countDocuments(filter as MongoFilter, { ...call.reading, ...(limit && { limit }) });
   },
 };
 
@@ -228,10 +209,10 @@ const uuidText = (uuid: BSON.Binary | undefined): string | null =>
 /** Newer servers find an equal collection made and say so no more than older ones that it was: so it is looked for. */
 async function createCollection(call: Call, { database, collection }: Namespace): Promise<boolean> {
   const db = call.client.db(database);
-  const found = await db.listCollections({ name: collection }, { nameOnly: true, ...reading(call) }).toArray();
+  const found = await db.listCollections({ name: collection }, { nameOnly: true, ...call.reading }).toArray();
   if (found.length > 0) return false;
   try {
-    await db.createCollection(collection, writing(call));
+    await db.createCollection(collection, call.writing);
     return true;
   } catch (error) {
     if (isCode(error, MONGO_CODE.namespaceExists)) return false;

@@ -11,13 +11,6 @@ const DROPPED = 'tenantry_dropped';
 /** Rows of dropped collections that one write removes at most. */
 const PURGE_ROWS = 500;
 
-/** Lists of indexes that are kept in their parsed form, by their text. */
-const KEPT_LISTS = 64;
-
-type IndexList = Pick<Table, 'indexes' | 'fields'>;
-
-const NONE: IndexList = { indexes: [], fields: new Set() };
-
 /**
  * Which collections there are. Each is a row with an id that is never used again. Collections without indexes share
  * one table, so that making, renaming and dropping one changes rows and never the schema, whose size SQLite pays for at
@@ -26,7 +19,6 @@ const NONE: IndexList = { indexes: [], fields: new Set() };
  */
 export class Catalogue {
   readonly #driver: SqliteDriver;
-  readonly #lists = new Map<string, IndexList>();
 
   /** Makes the store's own tables where they are missing. */
   constructor(driver: SqliteDriver) {
@@ -49,7 +41,7 @@ export class Catalogue {
     const [row] = this.#driver.rows(sql, [database, name]);
     if (row === undefined) return undefined;
     const indexes = row['indexes'] as string | null;
-    return indexes === null ? shared(row['id'] as number) : own(row['id'] as number, this.#listOf(indexes));
+    return indexes === null ? shared(row['id'] as number) : own(row['id'] as number, JSON.parse(indexes));
   }
 
   /** In order of names: all of a database, or those of the names that are there. */
@@ -113,7 +105,7 @@ export class Catalogue {
 
   #addIndex(table: Table, index: Index): Table {
     const indexes = [...table.indexes, index];
-    const extended = own(table.id, indexList(indexes));
+    const extended = own(table.id, indexes);
     if (isShared(table)) this.#moveDocuments(table, extended);
     const lists = `SELECT 1 FROM ${extended.name} WHERE ${nonScalarSql(Object.keys(index.key))} LIMIT 1`;
     if (this.#driver.rows(lists, []).length > 0) {
@@ -134,34 +126,27 @@ export class Catalogue {
     // Holds also where the index then cannot be built, and the caller goes on without it.
     this.#driver.run(`UPDATE ${CATALOGUE} SET indexes = '[]' WHERE id = ?`, [to.id]);
   }
-
-  #listOf(text: string): IndexList {
-    let list = this.#lists.get(text);
-    if (list === undefined) {
-      if (this.#lists.size === KEPT_LISTS) this.#lists.clear();
-      list = indexList(JSON.parse(text) as Index[]);
-      this.#lists.set(text, list);
-    }
-    return list;
-  }
 }
 
-const shared = (id: number): Table => ({ id, name: DOCUMENTS, scope: 'collection=? AND ', scopeParams: [id], ...NONE });
+const shared = (id: number): Table => ({
+  id,
+  name: DOCUMENTS,
+  scope: 'collection=? AND ',
+  scopeParams: [id],
+  indexes: [],
+  fields: new Set(),
+});
 
-const own = (id: number, list: IndexList): Table => ({
+const own = (id: number, indexes: readonly Index[]): Table => ({
   id,
   name: `collection_${id}`,
   scope: '',
   scopeParams: [],
-  ...list,
-});
-
-const isShared = (table: Table): boolean => table.name === DOCUMENTS;
-
-const indexList = (indexes: readonly Index[]): IndexList => ({
   indexes,
   fields: new Set(indexes.flatMap(({ key }) => Object.keys(key))),
 });
+
+const isShared = (table: Table): boolean => table.name === DOCUMENTS;
 
 const isEqual = (a: Index, b: Index): boolean =>
   indexColumns(a) === indexColumns(b) && Boolean(a.unique) === Boolean(b.unique);

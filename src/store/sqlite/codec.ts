@@ -13,8 +13,6 @@ export function decode(text: string): Document {
   return text.includes(`"${DATE_FIELD}"`) ? (withDates(parsed) as Document) : parsed;
 }
 
-export const byteLength = (text: string): number => new TextEncoder().encode(text).byteLength;
-
 function withoutDates(value: Value): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (value instanceof Date) return { [DATE_FIELD]: value.getTime() };

@@ -19,7 +19,7 @@ import type {
 } from '../port.ts';
 import { READS, StoreError } from '../port.ts';
 import { Catalogue } from './catalogue.ts';
-import { byteLength, decode, encode } from './codec.ts';
+import { decode, encode } from './codec.ts';
 import type { SqliteDriver } from './driver.ts';
 import { matches } from './matcher.ts';
 import type { Table } from './sql.ts';
@@ -48,7 +48,7 @@ export function createSqliteExecutor(driver: SqliteDriver): Executor {
 }
 
 /** What a document takes in this store: the bytes of its JSON. */
-export const measureDocument = (document: Document): number => byteLength(encode(document));
+export const measureDocument = (document: Document): number => Buffer.byteLength(encode(document));
 
 type Handlers = { readonly [O in Op]: (command: CommandOf<O>) => Results[O] };
 type Namespace = { readonly database: string; readonly collection: string };
@@ -108,7 +108,7 @@ class SqliteCommands {
       return null;
     },
     insertOne: (command) => {
-      this.#insert(this.#findOrCreate(command), command.document);
+      this.#insert(this.#catalogue.findOrCreate(command.database, command.collection), command.document);
       return null;
     },
     find: (command) => {
@@ -135,10 +135,6 @@ class SqliteCommands {
 
   #find({ database, collection }: Namespace): Table | undefined {
     return this.#catalogue.find(database, collection);
-  }
-
-  #findOrCreate({ database, collection }: Namespace): Table {
-    return this.#catalogue.findOrCreate(database, collection);
   }
 
   /** The documents that match; without a sort, in no order. */
@@ -176,7 +172,7 @@ class SqliteCommands {
 
   /** Gives the document as it is now, too. */
   #update(command: CommandOf<'updateOne' | 'findOneAndUpdate'>): UpdateResult & { document: Document | null } {
-    const { filter, update, upsert } = command;
+    const { database, collection, filter, update, upsert } = command;
     const table = this.#find(command);
     const [found] = this.#select(table, filter, 1);
     if (table !== undefined && found !== undefined) {
@@ -186,7 +182,7 @@ class SqliteCommands {
     }
     if (!upsert) return { matched: 0, upserted: false, document: null };
     const document = applyUpdate(upsertBase(filter), update, true);
-    this.#insert(table ?? this.#findOrCreate(command), document);
+    this.#insert(table ?? this.#catalogue.create(database, collection), document);
     return { matched: 0, upserted: true, document };
   }
 
@@ -244,7 +240,7 @@ class SqliteCommands {
     const text = encode(document);
     const { documentBytes } = this.#driver;
     // A text has at most three bytes for each of its units: most need no counting.
-    if (text.length * 3 > documentBytes && byteLength(text) > documentBytes) {
+    if (text.length * 3 > documentBytes && Buffer.byteLength(text) > documentBytes) {
       throw new StoreError('DocumentTooLarge', `A document takes at most ${documentBytes} bytes here.`);
     }
     return text;

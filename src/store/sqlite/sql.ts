@@ -18,7 +18,7 @@ export type Table = {
 };
 
 /** A WHERE clause that finds all that matches, and, where `exact`, nothing more. */
-export type Predicate = { readonly where: string; readonly params: readonly Bound[]; readonly exact: boolean };
+type Predicate = { readonly where: string; readonly params: readonly Bound[]; readonly exact: boolean };
 
 export const quoted = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;
 
