@@ -1,4 +1,3 @@
-import type { MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import type { Env } from './env.ts';
@@ -8,7 +7,7 @@ import { clientRequestId } from './request-id.ts';
  * One line a request: the route's pattern, not its address, so that nothing a caller typed is logged. Of a refusal it
  * says why, and to whom.
  */
-export const accessLog: MiddlewareHandler<Env> = createMiddleware<Env>(async (c, next) => {
+export const accessLog = createMiddleware<Env>(async (c, next) => {
   const start = performance.now();
   await next();
   const { log, request } = c.get('context');

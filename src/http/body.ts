@@ -5,7 +5,7 @@ import type { Env } from './env.ts';
 import { problem } from './problem.ts';
 
 /** The largest request body, in bytes: many times what any input of the service takes. */
-export const MAX_BODY_BYTES = 64 * 1024;
+const MAX_BODY_BYTES = 64 * 1024;
 
 /** The deepest nesting of a request body: no input of the service takes more. */
 const MAX_DEPTH = 32;
@@ -21,7 +21,7 @@ export const boundedBody: MiddlewareHandler<Env> = bodyLimit({
  * twice in one object, are read in different ways by a proxy and by this service (RFC 7493, sections 2.1 and 2.3).
  * Answers 415 and 400.
  */
-export const jsonBody: MiddlewareHandler<Env> = createMiddleware<Env>(async (c, next) => {
+export const jsonBody = createMiddleware<Env>(async (c, next) => {
   const type = c.req.header('Content-Type')?.split(';', 1)[0]?.trim().toLowerCase();
   if (type !== 'application/json') {
     return problem(c, 'unsupported_media_type', 'Send JSON, with Content-Type: application/json.');

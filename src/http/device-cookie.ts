@@ -32,11 +32,11 @@ export function setDeviceCookie<R extends { readonly device_cookie?: DeviceCooki
 ): R {
   const cookie = result.device_cookie;
   if (cookie === undefined) return result;
-  setCookie(c, `${SECURE}${cookie.name}`, cookie.value, {
+  setCookie(c, cookie.name, cookie.value, {
+    prefix: 'secure',
     path: '/admin/login',
     maxAge: DEVICE_SECONDS,
     httpOnly: true,
-    secure: true,
     sameSite: 'Strict',
   });
   return result;

@@ -1,4 +1,4 @@
-import type { Context as HonoContext, MiddlewareHandler } from 'hono';
+import type { Context as HonoContext } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Remaining } from '../domain/rate-limit/schema.ts';
 import type { Services } from '../services.ts';
@@ -18,7 +18,7 @@ export const requestContext = (
   { contextFor }: Pick<Services, 'contextFor'>,
   clientAddress: (c: HonoContext<Env>) => string,
   waitUntil: WaitUntil | undefined,
-): MiddlewareHandler<Env> =>
+) =>
   createMiddleware<Env>(async (c, next) => {
     const budgets = new Map<string, Remaining>();
     const context = contextFor({
@@ -32,7 +32,7 @@ export const requestContext = (
         const known = budgets.get(remaining.name);
         if (known === undefined || remaining.left < known.left) budgets.set(remaining.name, remaining);
       },
-      ...(waitUntil !== undefined && { waitUntil: (work: Promise<unknown>) => waitUntil(c, work) }),
+      waitUntil: waitUntil && ((work) => waitUntil(c, work)),
     });
     c.set('context', context);
     await next();

@@ -1,4 +1,4 @@
-import type { Context as HonoContext, MiddlewareHandler } from 'hono';
+import type { Context as HonoContext } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type { Context } from '../domain/context.ts';
 import type { Env } from './env.ts';
@@ -11,7 +11,7 @@ const SAFE = /^[\w.=-]{1,64}$/;
  * Gives each request an id of the service's own, and its response the header: two requests never share one, whatever
  * their callers send.
  */
-export const requestId = ({ newId }: Pick<Context, 'newId'>): MiddlewareHandler<Env> =>
+export const requestId = ({ newId }: Pick<Context, 'newId'>) =>
   createMiddleware<Env>(async (c, next) => {
     c.set('requestId', newId());
     c.header(HEADER, c.get('requestId'));
