@@ -175,8 +175,8 @@ const MUTATIONS: readonly Mutation[] = [
     replacements: [
       inFile(
         RENAME,
-        '    const { placement } = organization;\n    return advance(',
-        '    const { placement } = organization;\n    if (to.collection !== placement.collection) await markFormer(context, organization._id, placement);\n    return advance(',
+        '  const left = moved ===',
+        '  if (collection !== placement.collection) await markFormer(context, organization._id, placement);\n  const left = moved ===',
       ),
     ],
     scenario: 'rename where the server refuses',
@@ -187,8 +187,8 @@ const MUTATIONS: readonly Mutation[] = [
     replacements: [
       inFile(
         RENAME,
-        "if (moved === 'occupied') return leaveTarget(context, organization, operation);\n    ",
-        "if (moved === 'occupied') return rollBack(context, organization, nameTaken());\n    ",
+        "if (moved === 'occupied') return leaveTarget(context, organization, operation);",
+        "if (moved === 'occupied') return rollBack(context, organization, nameTaken());",
       ),
     ],
     scenario: 'rename',

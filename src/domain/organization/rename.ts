@@ -11,7 +11,7 @@ import { advance, beginOperation, ended, endOperation } from './journal.ts';
 import type { OrganizationName } from './name.ts';
 import { collectionCandidates } from './name.ts';
 import { changedMeanwhile, nameTaken, outcomeUnknown } from './refusals.ts';
-import type { MoveOperation, OpenMove, OrganizationDocument, RenameOperation } from './schema.ts';
+import type { MoveOperation, OrganizationDocument, RenameOperation } from './schema.ts';
 
 /**
  * Renames an organization, and changes an admin with it: all of it or nothing.
@@ -118,31 +118,7 @@ const STEPS: Readonly<Record<Exclude<RenameOperation['step'], 'releasing'>, Step
     });
   },
 
-  /** Renames the collection, and commits: from here on the organization has its new name. */
-  moving: async (context, organization, operation) => {
-    const { to, id } = operation;
-    const moved = await move(context, organization, operation);
-    if (moved === 'occupied') return leaveTarget(context, organization, operation);
-    const { placement } = organization;
-    return advance(
-      context,
-      organization,
-      {
-        $set: {
-          name: to.name,
-          key: to.key,
-          slug: to.slug,
-          named_by: to.key === operation.from.key ? organization.named_by : id,
-          ...(moved === 'moved'
-            ? { placement: { ...placement, collection: to.collection } }
-            : { next_placement: openMove(operation, context.clock()) }),
-          updated_at: context.clock(),
-          'operation.step': 'releasing',
-        },
-      },
-      { 'operation.to.collection': to.collection },
-    );
-  },
+  moving: moveOn,
 };
 
 /** The collection stays where only the name changes, and where an earlier move is still open. */
@@ -184,11 +160,39 @@ async function beginMoving(
   });
 }
 
-const move = (
+/**
+ * Renames the collection to the target that is in the journal, or leaves the move open, and commits: from here on a
+ * renamed organization has its new name.
+ */
+async function moveOn(
   context: Context,
-  { placement }: OrganizationDocument,
-  { to, collection_id }: RenameOperation | MoveOperation,
-) => moveCollection(context, { from: placement, to: to.collection, id: collection_id });
+  organization: OrganizationDocument,
+  operation: RenameOperation | MoveOperation,
+): Promise<OrganizationDocument | undefined> {
+  const { placement, next_placement, named_by } = organization;
+  const { collection_id, abandoned } = operation;
+  const { collection } = operation.to;
+  const moved = await moveCollection(context, { from: placement, to: collection, id: collection_id });
+  if (moved === 'occupied') return leaveTarget(context, organization, operation);
+  const now = context.clock();
+  const renamed = operation.kind === 'rename' && {
+    name: operation.to.name,
+    key: operation.to.key,
+    slug: operation.to.slug,
+    named_by: operation.to.key === operation.from.key ? named_by : operation.id,
+    updated_at: now,
+  };
+  const open = { collection, since: next_placement?.since ?? now, collection_id, abandoned };
+  // An earlier move that is open stays open in a rename, which then moves nothing.
+  const done = { placement: { ...placement, collection }, ...(operation.kind === 'move' && { next_placement: null }) };
+  const left = moved === 'moved' ? done : { next_placement: open };
+  return advance(
+    context,
+    organization,
+    { $set: { ...renamed, ...left, 'operation.step': 'releasing' } },
+    { 'operation.to.collection': collection },
+  );
+}
 
 /**
  * A client made a collection of the new name first: the organization gets another one. What the client wrote came late;
@@ -218,13 +222,6 @@ async function leaveTarget(
     { 'operation.to.collection': operation.to.collection },
   );
 }
-
-const openMove = ({ to, collection_id, abandoned }: RenameOperation | MoveOperation, since: Date): OpenMove => ({
-  collection: to.collection,
-  since,
-  collection_id,
-  abandoned,
-});
 
 async function release(
   context: Context,
@@ -299,25 +296,4 @@ export async function resumeMove(context: Context, begun: OrganizationDocument):
     const next = await moveOn(context, organization, operation);
     organization = next ?? (await context.master.organizations.findOne({ _id: begun._id }));
   }
-}
-
-async function moveOn(
-  context: Context,
-  organization: OrganizationDocument,
-  operation: MoveOperation,
-): Promise<OrganizationDocument | undefined> {
-  const { placement, next_placement } = organization;
-  const moved = await move(context, organization, operation);
-  if (moved === 'occupied') return leaveTarget(context, organization, operation);
-  const since = next_placement?.since ?? context.clock();
-  const left =
-    moved === 'moved'
-      ? { placement: { ...placement, collection: operation.to.collection }, next_placement: null }
-      : { next_placement: openMove(operation, since) };
-  return advance(
-    context,
-    organization,
-    { $set: { ...left, 'operation.step': 'releasing' } },
-    { 'operation.to.collection': operation.to.collection },
-  );
 }

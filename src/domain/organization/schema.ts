@@ -27,31 +27,29 @@ export type Operation =
 
 export type CreateOperation = Journaled & { readonly kind: 'create'; readonly audit: AuditNote };
 
-export type RenameOperation = Journaled & {
-  readonly kind: 'rename';
-  /**
-   * `claiming`, and `changing` the admin: may still be rolled back. `moving`: the target is in the journal, and from
-   * here it only goes forward. `releasing`: committed, what was left is to be let go.
-   */
-  readonly step: 'claiming' | 'changing' | 'moving' | 'releasing';
-  readonly from: OrganizationNameDocument & { readonly collection: string; readonly named_by: string };
-  /** `collection` is that of `from` where none is to be moved. */
-  readonly to: OrganizationNameDocument & { readonly collection: string };
-  readonly collection_id: MovingCollection['collection_id'];
-  readonly abandoned: MovingCollection['abandoned'];
-  readonly admin: AdminChange | null;
-  readonly audit: AuditNote;
-};
+export type RenameOperation = Journaled &
+  MovingCollection & {
+    readonly kind: 'rename';
+    /**
+     * `claiming`, and `changing` the admin: may still be rolled back. `moving`: the target is in the journal, and from
+     * here it only goes forward. `releasing`: committed, what was left is to be let go.
+     */
+    readonly step: 'claiming' | 'changing' | 'moving' | 'releasing';
+    readonly from: OrganizationNameDocument & { readonly collection: string; readonly named_by: string };
+    /** `collection` is that of `from` where none is to be moved. */
+    readonly to: OrganizationNameDocument & { readonly collection: string };
+    readonly admin: AdminChange | null;
+    readonly audit: AuditNote;
+  };
 
 /** The move of a collection that a rename left open, because the server refused it. */
-export type MoveOperation = Journaled & {
-  readonly kind: 'move';
-  readonly step: 'moving' | 'releasing';
-  readonly from: { readonly collection: string };
-  readonly to: { readonly collection: string };
-  readonly collection_id: MovingCollection['collection_id'];
-  readonly abandoned: MovingCollection['abandoned'];
-};
+export type MoveOperation = Journaled &
+  MovingCollection & {
+    readonly kind: 'move';
+    readonly step: 'moving' | 'releasing';
+    readonly from: { readonly collection: string };
+    readonly to: { readonly collection: string };
+  };
 
 /** A move that the server refused: what the collection is to be called, and since when. */
 export type OpenMove = MovingCollection & { readonly collection: string; readonly since: Date };
