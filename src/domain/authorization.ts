@@ -9,10 +9,6 @@ import type { Principal } from './session/schema.ts';
 export const forbidden = (): DomainError =>
   new DomainError('forbidden', 'This token does not permit that. Sign in as an admin of the organization.');
 
-/** The refusal where the admin's role does not permit it. */
-const roleForbids = (): DomainError =>
-  new DomainError('forbidden', 'Your role does not permit that. Ask an owner of the organization.');
-
 /** The refusal where the last sign-in is too long ago, or the password that should replace one is not correct. */
 export const reauthenticationRequired = (): DomainError =>
   new DomainError(
@@ -37,7 +33,9 @@ export function authorize(
 ): void {
   const { role, email_verified } = principal.admin;
   const isRestricted = !UNVERIFIED_MAY.includes(action);
-  if (!isPermitted(role, action)) throw roleForbids();
+  if (!isPermitted(role, action)) {
+    throw new DomainError('forbidden', 'Your role does not permit that. Ask an owner of the organization.');
+  }
   if (context.settings.requireVerifiedEmail && !email_verified && isRestricted) {
     throw new DomainError(
       'email_not_verified',

@@ -1,6 +1,5 @@
 /** Reading a chain: which entries follow one another as they were made. */
 import type { Needs } from '../context.ts';
-import type { Master } from '../master.ts';
 import type { AuditCheckpoint, AuditEntry, Seals } from './schema.ts';
 import { entriesBetween, entryId, MAX_SEQUENCE } from './schema.ts';
 import { isGenuineCheckpoint, isGenuineEntry } from './sealing.ts';
@@ -34,7 +33,7 @@ export type AuditFault = (typeof AUDIT_FAULTS)[number];
 export type ChainEnd = Pick<AuditEntry, 'sequence' | 'seal'>;
 
 /** Entries in order; and what is wrong with the next one, if anything is. */
-export type ChainPart = { readonly entries: readonly AuditEntry[]; readonly fault: AuditFault | undefined };
+type ChainPart = { readonly entries: readonly AuditEntry[]; readonly fault: AuditFault | undefined };
 
 /** The last entry of a chain, as it is stored. */
 export const lastEntry = ({ master }: Needs<'master'>, organizationId: string): Promise<AuditEntry | undefined> =>
@@ -42,7 +41,7 @@ export const lastEntry = ({ master }: Needs<'master'>, organizationId: string): 
 
 /** An organization's checkpoint, where it is as it was made. */
 export async function genuineCheckpoint(
-  { master, seals }: { readonly master: Pick<Master, 'checkpoints'>; readonly seals: Seals },
+  { master, seals }: Needs<'master' | 'seals'>,
   organizationId: string,
 ): Promise<AuditCheckpoint | undefined> {
   const found = await master.checkpoints.findOne({ _id: organizationId });

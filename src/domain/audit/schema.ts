@@ -136,16 +136,16 @@ export const SIGN_IN_FAILURE_INDEXES: readonly Index[] = [
   { name: 'first_at', key: { first_at: 1 } },
 ];
 
-/** The end of a chain, as far as this instance knows: the next entry is tried after it. */
-export type AuditTail = {
-  readonly sequence: number;
-  readonly seal: string;
-  /** When the checkpoint is due that this instance asked for last: no other is asked for before. */
-  readonly checkpointDue: Date;
-};
-
-/** By organization. */
-export type AuditTails = Map<string, AuditTail>;
+/** The ends of chains by organization, as far as this instance knows: the next entry is tried after it. */
+export type AuditTails = Map<
+  string,
+  {
+    readonly sequence: number;
+    readonly seal: string;
+    /** When the checkpoint is due that this instance asked for last: no other is asked for before. */
+    readonly checkpointDue: Date;
+  }
+>;
 
 const DIGITS = 12;
 

@@ -3,7 +3,7 @@
  * is in the log, or waits where the change was written. So a note that was taken away leaves an event without any.
  */
 import type { AdminDocument } from '../admin/schema.ts';
-import type { Master } from '../master.ts';
+import type { Needs } from '../context.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
 import type { AuditNote, Seals } from './schema.ts';
 import { isGenuineChange, isGenuineEntry, isGenuineNote, isGenuinePending } from './sealing.ts';
@@ -12,10 +12,7 @@ import { isGenuineChange, isGenuineEntry, isGenuineNote, isGenuinePending } from
 const BATCH = 500;
 
 /** What it takes to check a log. */
-export type ChainReader = {
-  readonly master: Pick<Master, 'audit' | 'checkpoints' | 'organizations' | 'admins'>;
-  readonly seals: Seals;
-};
+export type ChainReader = Needs<'master' | 'seals'>;
 
 /** The events that a document waits to have recorded, and the one that the log has to know otherwise. */
 type Waiting = { readonly events: readonly string[]; readonly changed_by: string };
@@ -75,8 +72,10 @@ export async function areAllRecorded(
   const isWaiting = ({ events, changed_by }: Waiting) =>
     events.includes(changed_by) || waiting[0]?.events.includes(changed_by);
   const missing = new Set(waiting.filter((one) => !isWaiting(one)).map(({ changed_by }) => changed_by));
-  for (const batch of batches([...missing])) {
-    const entries = await master.audit.find({ event_id: { $in: batch } }, { limit: BATCH });
+  const events = [...missing];
+  for (let from = 0; from < events.length; from += BATCH) {
+    const batch = { event_id: { $in: events.slice(from, from + BATCH) } };
+    const entries = await master.audit.find(batch, { limit: BATCH });
     for (const entry of entries) {
       if (entry.organization_id === id && isGenuineEntry(seals, entry)) missing.delete(entry.event_id);
     }
@@ -94,8 +93,4 @@ const CLOCK_MS = 60 * 60 * 1000;
 function madeAt(eventId: string): number {
   const [, high = '', low = ''] = /^([0-9a-f]{8})-([0-9a-f]{4})-7/.exec(eventId) ?? [];
   return Number.parseInt(high + low, 16);
-}
-
-function* batches(all: readonly string[]): Iterable<readonly string[]> {
-  for (let from = 0; from < all.length; from += BATCH) yield all.slice(from, from + BATCH);
 }

@@ -14,8 +14,6 @@ import type { IdempotencyDocument, KeptAnswer } from './schema.ts';
 /** How long an answer is kept, in milliseconds. */
 const KEPT_MS = 24 * 60 * 60 * 1000;
 
-type Answered = IdempotencyDocument & { readonly answer: KeptAnswer };
-
 /**
  * Creates an organization once for a key of one caller, also when it is asked to several times. Refusals are not kept:
  * after one, the key may be used again. Nothing of the password is kept, so a repeat with another password gets the
@@ -33,10 +31,9 @@ export async function createOrganizationOnce(
   const owner = address === null ? null : subscriberOf(address);
   const _id = context.keyedHash(`idempotency ${JSON.stringify([owner, idempotency_key])}`);
   const fingerprint = context.keyedHash(`idempotency of ${JSON.stringify([input.organization_name, email])}`);
-  const known = await begin(context, _id, fingerprint);
-  if (isAnswered(known)) return resultOf(known, email);
-  const { organization_id, admin_id } = known;
-  const own = { _id: known._id, organization_id };
+  const { organization_id, admin_id, answer: kept } = await begin(context, _id, fingerprint);
+  if (kept !== null) return { organization_id, admin_id, admin_email: email, ...kept };
+  const own = { _id, organization_id };
   try {
     const ids = { organizationId: organization_id, adminId: admin_id };
     const result = await createOrganization(context, { ...input, ids });
@@ -79,7 +76,7 @@ async function begin(context: Context, _id: string, fingerprint: string): Promis
     if (known.fingerprint !== fingerprint) {
       throw new DomainError('idempotency_key_reused', 'This Idempotency-Key came with another request. Use a new one.');
     }
-    if (isAnswered(known)) return known;
+    if (known.answer !== null) return known;
     const answered = await findAnswer(context, known);
     if (answered !== undefined) return answered;
   }
@@ -90,7 +87,7 @@ async function begin(context: Context, _id: string, fingerprint: string): Promis
  * created, the answer is made again; where it was not, the key is free again, and there is no record.
  * @throws {DomainError} idempotency_key_in_use while the request may still be under way
  */
-async function findAnswer(context: Context, known: IdempotencyDocument): Promise<Answered | undefined> {
+async function findAnswer(context: Context, known: IdempotencyDocument): Promise<IdempotencyDocument | undefined> {
   const { idempotency, organizations } = context.master;
   const { _id, organization_id } = known;
   const organization = await organizations.findOne({ _id: organization_id });
@@ -106,17 +103,6 @@ async function findAnswer(context: Context, known: IdempotencyDocument): Promise
   await idempotency.deleteOne({ _id, organization_id, answer: null });
   return undefined;
 }
-
-const isAnswered = (known: IdempotencyDocument): known is Answered => known.answer !== null;
-
-const resultOf = ({ organization_id, admin_id, answer }: Answered, email: string): CreateOrganizationResult => ({
-  organization_id,
-  organization_name: answer.organization_name,
-  collection_name: answer.collection_name,
-  admin_id,
-  admin_email: email,
-  created_at: answer.created_at,
-});
 
 const inUse = (): DomainError =>
   new DomainError('idempotency_key_in_use', 'The first request with this Idempotency-Key is still under way.');

@@ -15,8 +15,6 @@ const WAIT_MS = 50;
 const WAITS = 60;
 const ATTEMPTS = 5;
 
-type Journal = Needs<'master' | 'clock' | 'settings' | 'wait'>;
-
 /** When a lease taken now expires. */
 export const leaseEnd = ({ clock, settings }: Needs<'clock' | 'settings'>): Date =>
   new Date(clock().getTime() + settings.leaseMs);
@@ -128,7 +126,7 @@ export async function endOperation(
  * Resolves to the organization as the operation under way has left it, if there is one; undefined when it is gone.
  * @throws {DomainError} operation_in_progress when it does not end in 3 s
  */
-export async function waitForOperation(
+async function waitForOperation(
   context: Context,
   organization: OrganizationDocument,
 ): Promise<OrganizationDocument | undefined> {
@@ -161,7 +159,10 @@ export async function waitForOtherChanges(context: Context, { _id, epoch }: Orga
 export async function resumeExpired(context: Context, organization: OrganizationDocument): Promise<boolean> {
   const { operation, due_at, _id, version } = organization;
   if (operation === null || due_at === null || due_at > context.clock()) return false;
-  const taken = await takeLease(context, { _id, version });
+  const taken = await context.master.organizations.findOneAndUpdate(
+    { _id, version },
+    { $set: { due_at: leaseEnd(context) }, $inc: { version: 1 } },
+  );
   if (taken === undefined) return false;
   context.log('info', 'operation.resumed', { organization_id: _id, kind: operation.kind });
   try {
@@ -172,9 +173,3 @@ export async function resumeExpired(context: Context, organization: Organization
   }
   return true;
 }
-
-const takeLease = (
-  context: Journal,
-  asRead: { readonly _id: string; readonly version: number },
-): Promise<OrganizationDocument | undefined> =>
-  context.master.organizations.findOneAndUpdate(asRead, { $set: { due_at: leaseEnd(context) }, $inc: { version: 1 } });

@@ -36,8 +36,7 @@ const NOTICES: readonly MailKind[] = [
 
 export type EnqueueContext = BudgetContext & Needs<'newId' | 'wait'>;
 
-/** What sending needs of the context. */
-export type SendContext = EnqueueContext & Needs<'mailer' | 'log'>;
+type SendContext = EnqueueContext & Needs<'mailer'>;
 
 type NewMail = Pick<MailDocument, 'kind' | 'to' | 'to_key'> &
   Partial<Omit<MailDocument, 'token' | 'attempts' | 'due_at' | 'created_at' | 'expires_at'>> & {
@@ -158,7 +157,7 @@ export function sendInBackground(context: Needs<'runInBackground'>, mails: reado
 }
 
 /** `postponed`: this mail is tried later. `mailer_away`: so are all others, for the mailer takes none now. */
-export type SendResult = 'settled' | 'postponed' | 'mailer_away';
+type SendResult = 'settled' | 'postponed' | 'mailer_away';
 
 /**
  * Tries to send a mail once. The instance that moves `due_at` has the mail until then; the others do nothing.

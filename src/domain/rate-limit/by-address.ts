@@ -3,15 +3,10 @@ import type { Budget, BudgetContext } from './budget.ts';
 import { multiplied, requireBudget } from './budget.ts';
 import type { Limit, LimitedAction } from './schema.ts';
 
-/** The names that clients see in RateLimit headers. */
-const BUDGET_NAMES: Readonly<Record<LimitedAction, string>> = {
-  create: 'create',
-  mail: 'mail',
-  refresh: 'refresh',
+/** The names that clients see in RateLimit headers, where they are not the action's. */
+const BUDGET_NAMES: { readonly [A in LimitedAction]?: string } = {
   loginAddress: 'login-address',
   change: 'change-address',
-  token: 'token',
-  inspect: 'inspect',
 };
 
 /**
@@ -23,12 +18,8 @@ const BUDGET_NAMES: Readonly<Record<LimitedAction, string>> = {
 export async function limitByAddress(context: BudgetContext, action: LimitedAction, times = 1): Promise<void> {
   const { address } = context.request;
   if (address === null) return;
-  const [name, limit] = [BUDGET_NAMES[action], multiplied(context.settings.limits[action], times)];
-  await requireBudget(
-    context,
-    { name, owner: subscriberOf(address), limit },
-    ...neighbourhoodBudgets(address, { name, limit }),
-  );
+  const budget = { name: BUDGET_NAMES[action] ?? action, limit: multiplied(context.settings.limits[action], times) };
+  await requireBudget(context, { ...budget, owner: subscriberOf(address) }, ...neighbourhoodBudgets(address, budget));
 }
 
 /**

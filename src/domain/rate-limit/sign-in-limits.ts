@@ -55,7 +55,7 @@ export async function limitByAccount(
 ) {
   const { emailKey, admins } = input;
   const { address } = context.request;
-  if (address === null) return { admitted: admins, succeeded: async (_: readonly AdminDocument[]) => {} };
+  if (address === null) return { admitted: admins, succeeded: async () => {} };
   const ownBudgets = new Map<AdminDocument, Budget>();
   for (const admin of admins) {
     const budget = ownBudget(context, admin);

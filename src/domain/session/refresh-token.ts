@@ -25,16 +25,11 @@ export const formatRefreshToken = ({ sessionId, family, secret }: RefreshToken):
 
 /** The parts of a refresh token, or undefined for a text that does not have its form. */
 export function parseRefreshToken(text: string): RefreshToken | undefined {
-  const [, sessionId, family, secret] = FORM.exec(text) ?? [];
-  return sessionId !== undefined && family !== undefined && secret !== undefined
-    ? { sessionId, family, secret }
-    : undefined;
+  const [, sessionId, family = '', secret = ''] = FORM.exec(text) ?? [];
+  return sessionId === undefined ? undefined : { sessionId, family, secret };
 }
 
 /** The hashes that the store keeps. A fast hash is enough: each part has at least 128 random bits. */
-export async function hashesOf({
-  family,
-  secret,
-}: RefreshToken): Promise<{ family_hash: string; secret_hash: string }> {
+export async function hashesOf({ family, secret }: RefreshToken) {
   return { family_hash: await sha256(family), secret_hash: await sha256(secret) };
 }

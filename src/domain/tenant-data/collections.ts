@@ -4,12 +4,12 @@ import type { Needs } from '../context.ts';
 import { nextLook } from '../due.ts';
 import { insertUnlessThere, retryOnUnknownOutcome } from '../retry.ts';
 import type { CollectionClaim, Placement } from './schema.ts';
-import { collectionClaimId, TENANT_INDEXES } from './schema.ts';
+import { collectionClaimId } from './schema.ts';
 
 type Tenants = Needs<'master' | 'tenants' | 'wait'>;
 
 /** Who claims a collection. */
-export type Claimant = { readonly organizationId: string; readonly operationId: string };
+type Claimant = { readonly organizationId: string; readonly operationId: string };
 
 /** Those of the names that are there, each with what tells the collection from any other, where the store says. */
 export type There = ReadonlyMap<string, string | null>;
@@ -68,7 +68,7 @@ export async function claimCollection(
  */
 export async function makeCollection(context: Tenants, placement: Placement): Promise<boolean> {
   // Not tried again when the reply is lost: whether it was there before could not be told any more.
-  if (await context.tenants(placement).createCollection(placement.collection, TENANT_INDEXES)) return true;
+  if (await context.tenants(placement).createCollection(placement.collection)) return true;
   await retryOnUnknownOutcome(context, () =>
     context.master.collections.updateOne(
       { _id: collectionClaimId(placement), state: 'held' },
@@ -79,7 +79,7 @@ export async function makeCollection(context: Tenants, placement: Placement): Pr
 }
 
 /** What became of a move. `occupied`: a client made a collection of the new name first, and the real one is where it was. */
-export type MoveResult = 'moved' | 'refused' | 'occupied';
+type MoveResult = 'moved' | 'refused' | 'occupied';
 
 /**
  * Renames a collection to a name that was claimed for it, however often and by however many it is asked to.
@@ -97,7 +97,7 @@ export async function moveCollection(
     if (isStoreError(error, 'NotPermitted')) return 'refused';
     if (isStoreError(error, 'NamespaceNotFound')) {
       // Moved by an earlier try, or removed by hand.
-      await retryOnUnknownOutcome(context, () => tenants.createCollection(to, TENANT_INDEXES));
+      await retryOnUnknownOutcome(context, () => tenants.createCollection(to));
     } else if (isStoreError(error, 'NamespaceExists')) {
       const there = id === null ? [] : await tenants.listCollections([from.collection, to]);
       // Without ids, what is there is taken for the real one: what it is not is merged into it as late writes are.

@@ -45,8 +45,5 @@ export const CLAIM_INDEXES: readonly Index[] = [
   { name: 'organization_id_kind', key: { organization_id: 1, kind: 1 } },
 ];
 
-/** Indexes that every tenant's collection is made with. */
-export const TENANT_INDEXES: readonly Index[] = [];
-
 export const collectionClaimId = ({ cluster, database, collection }: Placement): string =>
   `collection:${cluster}/${database}/${collection}`;
