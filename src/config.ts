@@ -11,7 +11,8 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 const DAY_SECONDS = 24 * 60 * 60;
 const MAX_LIMIT = 1_000_000;
 
-const text = z.string().trim().min(1);
+/** Neither empty nor with spaces around it: see {@link parseConfig}. */
+const text = z.string();
 const databaseName = text.regex(/^[A-Za-z0-9_-]{1,63}$/, 'must be 1 to 63 letters, digits, "_" or "-"');
 const boolean = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
 const integer = (min: number, max: number) => {
@@ -98,20 +99,13 @@ type Documentation = {
   readonly description: string;
 };
 
-const documentation = z.registry<Documentation>();
-
 /** A variable with a default value. */
 const variable = <T extends z.ZodType<unknown, string>>(schema: T, value: string, description: string) =>
-  documented(schema.prefault(value as never), { default: value, isValue: true, description });
+  schema.prefault(value as never).meta({ default: value, isValue: true, description });
 
 /** A variable without one: `instead` says what holds when it is left out. */
 const optional = <T extends z.ZodType<unknown, string>>(schema: T, instead: string, description: string) =>
-  documented(schema.optional(), { default: instead, isValue: false, description });
-
-function documented<T extends z.ZodType>(schema: T, entry: Documentation): T {
-  documentation.add(schema, entry);
-  return schema;
-}
+  schema.optional().meta({ default: instead, isValue: false, description });
 
 /** Every variable of the service. --help, README.md's table and .dev.vars.example say the same: see entry/variables.ts. */
 const schema = z.object({
@@ -289,10 +283,7 @@ type Given = Readonly<Partial<Record<keyof Config, string>>>;
 
 /** Every variable, in the order in which they are documented. */
 export const variableTable = (): (Documentation & { readonly name: string })[] =>
-  Object.entries(schema.shape).flatMap(([name, variable]) => {
-    const documented = documentation.get(variable);
-    return documented === undefined ? [] : [{ name, ...documented }];
-  });
+  Object.entries(schema.shape).map(([name, variable]) => ({ name, ...(variable.meta() as Documentation) }));
 
 /** An invalid environment: a line a problem, each naming its variable and the fix. Never holds a value. */
 export class ConfigError extends Error {

@@ -1,6 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Config } from './config.ts';
-import type { Context, Log, RequestInfo } from './domain/context.ts';
+import type { Context, Log } from './domain/context.ts';
 import { prepareDeployment } from './domain/deployment.ts';
 import { Master } from './domain/master.ts';
 import { resumeOperation } from './domain/operations.ts';
@@ -48,9 +48,7 @@ export type Platform = {
 };
 
 /** What a request brings. */
-type RequestScope = {
-  readonly request: RequestInfo;
-  readonly noteBudget: Context['noteBudget'];
+type RequestScope = Pick<Context, 'request' | 'noteBudget'> & {
   /** Keeps the instance alive until the work has ended, where the runtime would not. */
   readonly waitUntil?: ((work: Promise<void>) => void) | undefined;
 };

@@ -103,13 +103,12 @@ export function problem(
     ...extra,
   };
   c.set('problem', code);
-  c.header('Content-Type', 'application/problem+json');
   c.header('Cache-Control', 'no-store');
   if (status === 503) c.header('Retry-After', RETRY_AFTER);
   if (status === 401) {
     c.header('WWW-Authenticate', code === 'invalid_token' ? 'Bearer error="invalid_token"' : 'Bearer');
   }
-  return c.body(JSON.stringify(body), status);
+  return c.json(body, status, { 'Content-Type': 'application/problem+json' });
 }
 
 /** The response for an error: a refusal keeps its message; of any other error the caller learns nothing. */

@@ -1,17 +1,16 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { existsSync, linkSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makePrivate } from './private-files.ts';
 
 const SECRET_BYTES = 48;
 
 /**
- * The signing secret that is stored in a directory (mode 600), made at the first call. Processes that start at the
+ * The signing secret that is stored in a directory that is there (mode 600), made at the first call. Processes that start at the
  * same time agree on one: its file appears complete, or not at all.
  * @returns the secret, and whether this call made it
  */
 export function storedSecret(directory: string): { secret: string; made: boolean } {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
   const path = join(directory, 'jwt-secret');
   const made = !existsSync(path) && makeSecret(path);
   makePrivate(path);

@@ -131,8 +131,11 @@ export type Results = {
 export type Op = keyof Results;
 export type CommandOf<O extends Op> = Extract<Command, { op: O }>;
 
-/** Operations without an effect: when the reply is lost, nothing is unknown. */
+/** Operations without an effect. */
 export const READS: ReadonlySet<Op> = new Set<Op>(['ping', 'find', 'count', 'listCollections']);
+
+/** What a lost reply means: nothing for a read, an unknown outcome for a write. */
+export const lostReply = (op: Op): StoreErrorCode => (READS.has(op) ? 'Unavailable' : 'OutcomeUnknown');
 
 export type UpdateResult = { matched: number; upserted: boolean };
 

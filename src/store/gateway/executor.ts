@@ -4,7 +4,7 @@
  */
 import { MONGO_DOCUMENT_BYTES, measureBson } from '../mongo/executor.ts';
 import type { Command, CommandOf, Executor, Op, Results, StoreErrorCode } from '../port.ts';
-import { READS, StoreError } from '../port.ts';
+import { lostReply, StoreError } from '../port.ts';
 import { DURABLE_OBJECT_DOCUMENT_BYTES } from '../sqlite/driver.ts';
 import { measureDocument } from '../sqlite/executor.ts';
 
@@ -40,8 +40,7 @@ export function createGatewayExecutor(namespace: GatewayNamespace, { backend, ob
       try {
         reply = await namespace.getByName(objectFor(command)).execute(command);
       } catch (cause) {
-        const lost = READS.has(command.op) ? 'Unavailable' : 'OutcomeUnknown';
-        throw new StoreError(lost, 'The gateway did not answer.', { cause });
+        throw new StoreError(lostReply(command.op), 'The gateway did not answer.', { cause });
       }
       if (reply.ok) return reply.value as Results[O];
       throw new StoreError(reply.code, reply.message, reply.index === null ? {} : { index: reply.index });

@@ -6,7 +6,7 @@ import {
   MongoWriteConcernError,
 } from 'mongodb';
 import type { Op, StoreErrorCode } from '../port.ts';
-import { READS, StoreError } from '../port.ts';
+import { lostReply, StoreError } from '../port.ts';
 
 /** The server's codes that the adapter asks for by name (MongoDB source, error_codes.yml). */
 export const MONGO_CODE = {
@@ -90,9 +90,6 @@ const duplicateIndex = (message: string): string =>
 /** An error without a cause of the driver's, in the port's words. */
 export const errorOf = (code: StoreErrorCode, cause?: unknown): StoreError =>
   new StoreError(code, MESSAGES[code], cause === undefined ? {} : { cause });
-
-/** What a lost reply means: nothing for a read, an unknown outcome for a write. */
-export const lostReply = (op: Op): StoreErrorCode => (READS.has(op) ? 'Unavailable' : 'OutcomeUnknown');
 
 /** The driver's error in the port's words. `op` tells whether a lost reply can have hidden an effect. */
 export function storeError(error: unknown, op: Op): StoreError {

@@ -3,9 +3,9 @@ import type { Collection, CollectionInfo, Filter, MongoClientOptions, UpdateFilt
 import { BSON, MongoClient } from 'mongodb';
 import { compareStrings } from '../order.ts';
 import type { CommandOf, Document, Executor, Op, Results } from '../port.ts';
-import { BATCH_LIMIT, StoreError } from '../port.ts';
+import { BATCH_LIMIT, lostReply, StoreError } from '../port.ts';
 import { CallLimiter } from './call-limiter.ts';
-import { errorOf, isCode, lostReply, MONGO_CODE, storeError } from './errors.ts';
+import { errorOf, isCode, MONGO_CODE, storeError } from './errors.ts';
 import type { WriteOptions } from './merge.ts';
 import { mergeCollection } from './merge.ts';
 

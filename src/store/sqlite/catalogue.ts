@@ -2,7 +2,7 @@ import type { CollectionEntry, Index } from '../port.ts';
 import { StoreError } from '../port.ts';
 import type { SqliteDriver } from './driver.ts';
 import type { Table } from './sql.ts';
-import { indexColumns, nonScalarSql, quoted } from './sql.ts';
+import { indexColumns, nonScalarSql } from './sql.ts';
 
 const CATALOGUE = 'tenantry_collections';
 const DOCUMENTS = 'tenantry_documents';
@@ -55,8 +55,8 @@ export class Catalogue {
 
   /** A collection that was not there. */
   create(database: string, name: string): Table {
-    this.#driver.run(`INSERT INTO ${CATALOGUE} (database, name) VALUES (?, ?)`, [database, name]);
-    return shared(this.#driver.rows('SELECT last_insert_rowid() AS id', [])[0]?.['id'] as number);
+    const sql = `INSERT INTO ${CATALOGUE} (database, name) VALUES (?, ?) RETURNING id`;
+    return shared(this.#driver.rows(sql, [database, name])[0]?.['id'] as number);
   }
 
   findOrCreate(database: string, name: string): Table {
@@ -113,7 +113,7 @@ export class Catalogue {
     }
     const unique = index.unique === true ? 'UNIQUE ' : '';
     // The number keeps names apart: they are unique in a file, not in a table.
-    const name = quoted(`${index.name}#${table.id}`);
+    const name = `"${index.name}#${table.id}"`;
     this.#driver.run(`CREATE ${unique}INDEX ${name} ON ${extended.name} (${indexColumns(index)})`, []);
     this.#driver.run(`UPDATE ${CATALOGUE} SET indexes = ? WHERE id = ?`, [JSON.stringify(indexes), table.id]);
     return extended;

@@ -26,8 +26,6 @@ import type { Table } from './sql.ts';
 import { nonScalarSql, orderOf, predicateOf } from './sql.ts';
 import { applyUpdate, upsertBase } from './update.ts';
 
-const ID_INDEX = '_id_';
-
 /**
  * An executor over a SQLite that is this driver's alone or shared with other processes. Makes its tables when they are
  * missing. Each command is one transaction, or one snapshot.
@@ -270,7 +268,7 @@ function storeError(error: unknown): StoreError {
   if (error instanceof StoreError) return error;
   const message = error instanceof Error ? error.message : '';
   if (/UNIQUE constraint failed/.test(message)) {
-    const index = /index '([a-z0-9_]+)#/.exec(message)?.[1] ?? ID_INDEX;
+    const index = /index '([a-z0-9_]+)#/.exec(message)?.[1] ?? '_id_';
     return new StoreError('DuplicateKey', `The key is in ${index} already.`, { index, cause: error });
   }
   return new StoreError('Unavailable', 'The embedded store could not do it.', { cause: error });

@@ -20,8 +20,6 @@ export type Table = {
 /** A WHERE clause that finds all that matches, and, where `exact`, nothing more. */
 type Predicate = { readonly where: string; readonly params: readonly Bound[]; readonly exact: boolean };
 
-export const quoted = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;
-
 /** BSON's rank of an indexed field's type. Index definitions and queries share the text, or SQLite finds no index. */
 const rankSql = (field: string): string =>
   `CASE json_type(document,'$."${field}"') WHEN 'integer' THEN ${RANK.number} WHEN 'real' THEN ${RANK.number}` +
