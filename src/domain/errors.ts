@@ -52,10 +52,9 @@ export class DomainError extends Error {
       issues?: readonly InputIssue[];
       organizations?: readonly string[];
       retryAfterSeconds?: number;
-      cause?: unknown;
     } = {},
   ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message);
     this.code = code;
     this.issues = options.issues ?? [];
     this.organizations = options.organizations ?? [];

@@ -79,10 +79,9 @@ export async function hashNewPassword(
 }
 
 const namesOf = ({ email, organizationName }: PasswordOwner): string[] =>
-  [email, email?.slice(0, email.lastIndexOf('@')), organizationName].flatMap((name) => {
-    const key = folded(name ?? '');
-    return key === '' ? [] : [key];
-  });
+  [email, email?.slice(0, email.lastIndexOf('@')), organizationName]
+    .map((name) => folded(name ?? ''))
+    .filter((key) => key !== '');
 
 /** Letters and digits alone, in lower case: `Test-Co` is `testco`. */
 const folded = (text: string): string =>

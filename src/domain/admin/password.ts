@@ -4,7 +4,6 @@ import { organizationKey } from '../organization/name.ts';
 import type { ChangedSession } from '../organization/update.ts';
 import { changeCredentials } from '../organization/update.ts';
 import { insertMail, sendInBackground } from '../outbox/outbox.ts';
-import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import type { Principal } from '../session/schema.ts';
 import { changeByToken } from './change.ts';
@@ -48,10 +47,7 @@ export async function forgotPassword(
  * ends. The email is verified now, and the caller's address and device are known to the account.
  * @throws {DomainError} invalid_input, invalid_one_time_token, operation_in_progress, conflict, busy
  */
-export async function resetPassword(
-  context: Context,
-  input: { readonly token: string; readonly password: string },
-): Promise<{ device_cookie: DeviceCookie }> {
+export async function resetPassword(context: Context, input: { readonly token: string; readonly password: string }) {
   const mail = await findMail(context, { kind: 'password_reset', token: input.token });
   const { admin, organization } = await accountOf(context, mail);
   checkNewPassword(context, input.password, 'password', { email: admin.email, organizationName: organization.name });

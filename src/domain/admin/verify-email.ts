@@ -2,7 +2,6 @@ import { auditNote } from '../audit/note.ts';
 import type { Context } from '../context.ts';
 import { accountOf, claimToken, findMail } from '../one-time-token/one-time-token.ts';
 import { insertMail, requireRecipientBudget, sendInBackground, tokenMail } from '../outbox/outbox.ts';
-import type { DeviceCookie } from '../rate-limit/device-cookie.ts';
 import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
 import type { Principal } from '../session/schema.ts';
 import { changeByToken } from './change.ts';
@@ -14,10 +13,7 @@ import { updateAdmin } from './credentials.ts';
  * account from then on.
  * @throws {DomainError} invalid_one_time_token, conflict; for a new email also admin_email_taken, operation_in_progress
  */
-export async function verifyEmail(
-  context: Context,
-  input: { readonly token: string },
-): Promise<{ device_cookie: DeviceCookie }> {
+export async function verifyEmail(context: Context, input: { readonly token: string }) {
   const mail = await findMail(context, { kind: 'verification', token: input.token });
   const { admin, organization } = await accountOf(context, mail);
   if (mail.is_new_email) {
@@ -46,11 +42,8 @@ export async function verifyEmail(
  * Sends the principal another verification token, where the email is not verified. Earlier tokens end.
  * @throws {DomainError} too_many_requests
  */
-export async function resendVerification(
-  context: Context,
-  { principal }: { readonly principal: Principal },
-): Promise<void> {
-  const { admin } = principal;
+export async function resendVerification(context: Context, input: { readonly principal: Principal }): Promise<void> {
+  const { admin } = input.principal;
   if (admin.email_verified) return;
   const mail = tokenMail('verification', admin);
   await requireRecipientBudget(context, mail);

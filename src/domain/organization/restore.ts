@@ -13,7 +13,7 @@ import { organizationKey } from './name.ts';
 import type { OrganizationDocument, OrganizationMetadata } from './schema.ts';
 import { organizationMetadata } from './schema.ts';
 
-export type RestoreOrganizationInput = {
+type RestoreOrganizationInput = {
   readonly organization_name: string;
   readonly email: string;
   readonly password: string;

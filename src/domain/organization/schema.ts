@@ -51,9 +51,6 @@ export type MoveOperation = Journaled &
     readonly to: { readonly collection: string };
   };
 
-/** A move that the server refused: what the collection is to be called, and since when. */
-export type OpenMove = MovingCollection & { readonly collection: string; readonly since: Date };
-
 type MovingCollection = {
   /** What tells the real collection from any other, where the store says; null otherwise. */
   readonly collection_id: string | null;
@@ -93,7 +90,7 @@ export type OrganizationDocument = OrganizationNameDocument & {
   readonly named_by: string;
   readonly placement: Placement;
   /** Where the server refused to rename the collection: what it is to be called, and since when; null otherwise. */
-  readonly next_placement: OpenMove | null;
+  readonly next_placement: (MovingCollection & { readonly collection: string; readonly since: Date }) | null;
   /** The operation under way; null when there is none. */
   readonly operation: Operation | null;
   /** The last operation that was not rolled back, the one under way included: the audit log must know of it. */

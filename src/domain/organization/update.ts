@@ -43,19 +43,17 @@ export type UpdateOrganizationInput = Credentials & {
 /** A token for the caller's session; with a new password, also the device's cookie, which is no part of the answer's body. */
 export type ChangedSession = AccessToken & { readonly device_cookie?: DeviceCookie | undefined };
 
-/** The organization as it is now, and what the caller goes on with where something changed. */
-export type UpdateOrganizationResult = OrganizationMetadata & Partial<ChangedSession>;
-
 /**
  * Renames the principal's organization and changes the admin's email and password: all of it or nothing. What is as it
  * is asked for changes nothing, ends nothing and gives nothing.
+ * @returns the organization as it is now, and what the caller goes on with where something changed
  * @throws {DomainError} invalid_input, forbidden, reauthentication_required, organization_name_taken,
  *   admin_email_taken, operation_in_progress, conflict, too_many_requests, busy
  */
 export async function updateOrganization(
   context: Context,
   input: UpdateOrganizationInput,
-): Promise<UpdateOrganizationResult> {
+): Promise<OrganizationMetadata & Partial<ChangedSession>> {
   const name = checkUpdate(context, input);
   const { organization, session } = await change(context, input, { name, passwordField: 'password' });
   return { ...organizationMetadata(organization), ...session };

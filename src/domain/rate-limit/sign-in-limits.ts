@@ -95,11 +95,10 @@ export async function limitByAccount(
 /** The smaller one first: then no block and no neighbourhood can consume more of the larger ones than its own. */
 function sharedBudgets({ settings }: BudgetContext, emailKey: string, address: string): Budget[] {
   const limit = settings.limits.loginAccount;
-  const everywhere = { owner: emailKey, limit: multiplied(limit, EVERYWHERE), silent: true };
   return [
     { name: ACCOUNT, owner: JSON.stringify([emailKey, blockOf(address)]), limit, grows: true },
     ...neighbourhoodBudgets(address, { name: ACCOUNT, limit, account: emailKey }),
-    { name: 'login-everywhere', ...everywhere },
+    { name: 'login-everywhere', owner: emailKey, limit: multiplied(limit, EVERYWHERE), silent: true },
   ];
 }
 

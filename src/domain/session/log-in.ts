@@ -38,11 +38,19 @@ export const logIn = (context: Context, input: LogInInput) =>
   context.passwords.admit(() => logInAdmitted(context, input));
 
 async function logInAdmitted(context: Context, input: LogInInput) {
-  const { email, password } = input;
-  const [candidates] = await Promise.all([findCandidates(context, input), limitByAddress(context, 'loginAddress')]);
+  const { password, organization_name: name } = input;
+  const email_key = emailKey(input.email);
+  const organization_key = name === undefined ? null : (organizationKey(name) ?? '');
+  const wanted = JSON.stringify([email_key, organization_key ?? '']);
+  const failed = (action: SignInFailures['action'], accounts: readonly Account[]) =>
+    countSignInFailure(context, { wanted, accounts, action });
+  const [candidates] = await Promise.all([
+    findCandidates(context, email_key, organization_key),
+    limitByAddress(context, 'loginAddress'),
+  ]);
   const admins = candidates.map(({ admin }) => admin);
-  const throttled = () => countFailure(context, input, candidates, 'session.sign_in_throttled');
-  const limits = await limitByAccount(context, { emailKey: emailKey(email), admins, throttled });
+  const throttled = () => failed('session.sign_in_throttled', candidates);
+  const limits = await limitByAccount(context, { emailKey: email_key, admins, throttled });
   const accounts = candidates.filter(({ admin }) => limits.admitted.includes(admin));
   const matching: Account[] = [];
   // One after the other: a sign-in that hashed for all its accounts at once could fill the hasher's bound by itself.
@@ -52,8 +60,8 @@ async function logInAdmitted(context: Context, input: LogInInput) {
   if (accounts.length === 0) await context.passwords.verify(password, undefined);
   const [account, ...others] = matching;
   if (account === undefined) {
-    await countFailure(context, input, accounts, 'session.sign_in_failed');
-    throw invalidCredentials();
+    await failed('session.sign_in_failed', accounts);
+    throw new DomainError('invalid_credentials', 'The email, the password or the organization is not correct.');
   }
   if (others.length === 0) await requireSecondFactor(context, account, input.code);
   // Of several accounts, those whose password is enough.
@@ -63,8 +71,10 @@ async function logInAdmitted(context: Context, input: LogInInput) {
     ...matching.map(({ admin }) => rehash(context, { admin, password })),
   ];
   if (others.length > 0) {
-    await Promise.all([countFailure(context, input, matching, 'session.sign_in_incomplete'), ...settled]);
-    throw organizationRequired(matching.map(({ organization }) => organization.name));
+    await Promise.all([failed('session.sign_in_incomplete', matching), ...settled]);
+    throw new DomainError('organization_required', 'Name the organization to sign in to, in organization_name.', {
+      organizations: matching.map(({ organization }) => organization.name),
+    });
   }
   // The log has its entry before there is a session: no session is ever there unrecorded.
   const { admin, organization } = account;
@@ -84,28 +94,12 @@ async function logInAdmitted(context: Context, input: LogInInput) {
  * email, or the oldest one when none is verified. Anyone may create an account for another's email. So nobody can add
  * accounts to those that a stranger's sign-in tries, or put one before another's.
  */
-async function findCandidates(context: Context, { email, organization_name: name }: LogInInput): Promise<Account[]> {
-  const organization_key = name === undefined ? null : (organizationKey(name) ?? '');
-  const accounts = await findAccounts(context, { email_key: emailKey(email), organization_key, limit: MAX_ACCOUNTS });
+async function findCandidates(
+  context: Context,
+  email_key: string,
+  organization_key: string | null,
+): Promise<Account[]> {
+  const accounts = await findAccounts(context, { email_key, organization_key, limit: MAX_ACCOUNTS });
   const verified = accounts.filter(({ admin }) => admin.email_verified);
   return verified.length > 0 ? verified : accounts.slice(0, 1);
 }
-
-/** One write for each account that was tried, and one for an account that does not exist. */
-function countFailure(
-  context: Context,
-  { email, organization_name }: LogInInput,
-  accounts: readonly Account[],
-  action: SignInFailures['action'],
-): Promise<void> {
-  const wanted = JSON.stringify([emailKey(email), organizationKey(organization_name ?? '') ?? '']);
-  return countSignInFailure(context, { wanted, accounts, action });
-}
-
-const invalidCredentials = (): DomainError =>
-  new DomainError('invalid_credentials', 'The email, the password or the organization is not correct.');
-
-const organizationRequired = (organizations: readonly string[]): DomainError =>
-  new DomainError('organization_required', 'Name the organization to sign in to, in organization_name.', {
-    organizations,
-  });

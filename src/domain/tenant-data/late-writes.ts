@@ -100,14 +100,11 @@ async function setAside(
   try {
     await context.tenants(claim.placement).renameCollection(claim.placement.collection, name);
   } catch (error) {
-    if (!isStoreError(error, 'NotPermitted')) {
-      if (isStoreError(error, 'NamespaceNotFound')) return undefined;
-      throw error;
+    if (!isStoreError(error, 'NotPermitted', 'NamespaceNotFound')) throw error;
+    if (error.code === 'NotPermitted') {
+      const { organization_id, placement } = claim;
+      context.log('error', 'late_writes.rename_refused', { organization_id, collection: placement.collection });
     }
-    context.log('error', 'late_writes.rename_refused', {
-      organization_id: claim.organization_id,
-      collection: claim.placement.collection,
-    });
     return undefined;
   }
   return { claim: recorded, name };
