@@ -11,7 +11,6 @@ import { createLog } from '../platform/log.ts';
 import { createHttpMailer } from '../platform/mail/http-api.ts';
 import { createOutboxDirectory } from '../platform/mail/outbox-directory.ts';
 import { createSmtpMailer } from '../platform/mail/smtp.ts';
-import type { Exposure } from '../platform/private-files.ts';
 import { openDirectory } from '../platform/private-files.ts';
 import { readFileSecret } from '../platform/secrets-file.ts';
 import { openSqliteFile, StoreFileError, storeFileError } from '../platform/sqlite-node.ts';
@@ -41,7 +40,7 @@ README.md has the rest.
 `;
 
 /** A server that has been started. */
-export type Server = {
+type Server = {
   readonly url: string;
   /** Takes no more requests; resolves when those under way are answered. */
   stop(): Promise<void>;
@@ -107,7 +106,7 @@ function createLineWriter(): (line: string) => void {
 /** @throws {StoreFileError} where it cannot be used, or other users of the machine could put files of theirs into it */
 function openDataDirectory({ MONGO_URI, SMTP_URL, MAIL_API_URL, DATA_DIR: directory }: Config, log: Log): void {
   if (MONGO_URI !== undefined && (SMTP_URL ?? MAIL_API_URL) !== undefined) return;
-  let exposure: Exposure;
+  let exposure: ReturnType<typeof openDirectory>;
   try {
     exposure = openDirectory(directory);
   } catch (error) {

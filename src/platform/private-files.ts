@@ -4,11 +4,8 @@ const OWNER = 0o700;
 const OTHERS = 0o077;
 const OTHERS_WRITE = 0o022;
 
-/** What the users of this machine beside the owner may do with a directory. */
-export type Exposure = 'private' | 'readable' | 'writable';
-
 /** Makes a directory for its owner alone, where it is missing; says what others may do with one that was there. */
-export function openDirectory(path: string): Exposure {
+export function openDirectory(path: string): 'private' | 'readable' | 'writable' {
   mkdirSync(path, { recursive: true, mode: OWNER });
   // On Windows, access is not in the mode.
   const mode = process.platform === 'win32' ? OWNER : statSync(path).mode;

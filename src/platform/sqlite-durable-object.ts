@@ -1,10 +1,10 @@
-import type { SqliteDriver, SqliteRow } from '../store/sqlite/driver.ts';
+import type { Bound, SqliteDriver, SqliteRow } from '../store/sqlite/driver.ts';
 import { DURABLE_OBJECT_DOCUMENT_BYTES } from '../store/sqlite/driver.ts';
 
 /** What is used of a Durable Object's storage. */
 export type DurableObjectSqlite = {
   readonly sql: {
-    exec(sql: string, ...params: (string | number | null)[]): { toArray(): SqliteRow[] };
+    exec(sql: string, ...params: readonly Bound[]): { toArray(): SqliteRow[] };
   };
   transactionSync<T>(work: () => T): T;
 };
@@ -12,7 +12,7 @@ export type DurableObjectSqlite = {
 /** A Durable Object's own SQLite, which nobody else has open. */
 export function openDurableObjectSqlite(storage: DurableObjectSqlite): SqliteDriver {
   // Taken at once: a cursor that is left half-way would keep the table from being dropped.
-  const rows = (sql: string, params: readonly (string | number | null)[]) => storage.sql.exec(sql, ...params).toArray();
+  const rows = (sql: string, params: readonly Bound[]) => storage.sql.exec(sql, ...params).toArray();
   return {
     documentBytes: DURABLE_OBJECT_DOCUMENT_BYTES,
     rows,

@@ -76,30 +76,28 @@ export type CollectionEntry = {
   readonly id: string | null;
 };
 
-type In = { readonly database: string; readonly collection: string };
+/** A collection, by its names: it may be there or not. */
+export type Namespace = { readonly database: string; readonly collection: string };
+
+type Change = Namespace & { readonly filter: Filter; readonly update: Update; readonly upsert: boolean };
 
 /** Every operation of the port, as data. */
 export type Operation =
   | { readonly op: 'ping' }
-  | ({ readonly op: 'createCollection'; readonly indexes: readonly Index[] } & In)
-  | ({ readonly op: 'renameCollection'; readonly to: string } & In)
-  | ({ readonly op: 'mergeCollection'; readonly to: string } & In)
-  | ({ readonly op: 'dropCollection' } & In)
+  | ({ readonly op: 'createCollection'; readonly indexes: readonly Index[] } & Namespace)
+  | ({ readonly op: 'renameCollection'; readonly to: string } & Namespace)
+  | ({ readonly op: 'mergeCollection'; readonly to: string } & Namespace)
+  | ({ readonly op: 'dropCollection' } & Namespace)
   | { readonly op: 'listCollections'; readonly database: string; readonly names?: readonly string[] | undefined }
   | { readonly op: 'dropDatabase'; readonly database: string }
-  | ({ readonly op: 'insertOne'; readonly document: Document } & In)
-  | ({ readonly op: 'find'; readonly filter: Filter } & FindOptions & { readonly limit: number } & In)
-  | ({ readonly op: 'updateOne'; readonly filter: Filter; readonly update: Update; readonly upsert: boolean } & In)
-  | ({
-      readonly op: 'findOneAndUpdate';
-      readonly filter: Filter;
-      readonly update: Update;
-      readonly upsert: boolean;
-    } & In)
-  | ({ readonly op: 'replaceOne'; readonly filter: Filter; readonly document: Document } & In)
-  | ({ readonly op: 'deleteOne'; readonly filter: Filter } & In)
-  | ({ readonly op: 'deleteMany'; readonly filter: Filter } & In)
-  | ({ readonly op: 'count'; readonly filter: Filter; readonly limit?: number | undefined } & In);
+  | ({ readonly op: 'insertOne'; readonly document: Document } & Namespace)
+  | ({ readonly op: 'find'; readonly filter: Filter } & FindOptions & { readonly limit: number } & Namespace)
+  | ({ readonly op: 'updateOne' } & Change)
+  | ({ readonly op: 'findOneAndUpdate' } & Change)
+  | ({ readonly op: 'replaceOne'; readonly filter: Filter; readonly document: Document } & Namespace)
+  | ({ readonly op: 'deleteOne'; readonly filter: Filter } & Namespace)
+  | ({ readonly op: 'deleteMany'; readonly filter: Filter } & Namespace)
+  | ({ readonly op: 'count'; readonly filter: Filter; readonly limit?: number | undefined } & Namespace);
 
 /** An operation, and how long it may take, in milliseconds; left out: as long as the adapter lets any. */
 export type Command = Operation & { readonly timeoutMs?: number | undefined };

@@ -7,6 +7,7 @@ import type {
   FindOptions,
   Index,
   MergeResult,
+  Namespace,
   Op,
   Operation,
   Results,
@@ -133,7 +134,7 @@ export class Database {
 export class Collection<T extends Document = Document> {
   readonly name: string;
   readonly #run: Run;
-  readonly #in: { readonly database: string; readonly collection: string };
+  readonly #in: Namespace;
 
   constructor(run: Run, database: string, name: string) {
     this.#run = run;

@@ -2,7 +2,7 @@
  * What the port takes, checked once for every adapter, so that nothing behaves differently on another store:
  * neither an operator that one of them lacks, nor a name or value that one of them would bend.
  */
-import type { Document, Filter, Index, Projection, Sort, Update } from './port.ts';
+import type { Document, Filter, Index, Projection, Scalar, Sort, Update } from './port.ts';
 import { BATCH_LIMIT, StoreError } from './port.ts';
 
 /** Nesting deeper than this is refused: MongoDB's own limit is 100 levels. */
@@ -61,7 +61,7 @@ function checkCondition(path: string, expected: unknown): void {
   }
 }
 
-const isScalar = (value: unknown): boolean =>
+export const isScalar = (value: unknown): value is Scalar =>
   value === null || ['string', 'number', 'boolean'].includes(typeof value) || value instanceof Date;
 
 const isOrdered = (operand: unknown): boolean =>

@@ -27,10 +27,7 @@ const check = z.object({
   from: z.int(),
   to: z.int(),
   broken: z
-    .object({
-      sequence: z.int(),
-      fault: z.enum(AUDIT_FAULTS),
-    })
+    .object({ sequence: z.int(), fault: z.enum(AUDIT_FAULTS) })
     .nullable()
     .meta({ description: 'Where it breaks first, and how.' }),
   head: z.object({ sequence: z.int(), seal: z.string() }).nullable().meta({

@@ -2,7 +2,7 @@
 import type { Collection, CollectionInfo, Filter, MongoClientOptions, UpdateFilter } from 'mongodb';
 import { BSON, MongoClient } from 'mongodb';
 import { compareStrings } from '../order.ts';
-import type { CommandOf, Document, Executor, Op, Results } from '../port.ts';
+import type { CommandOf, Document, Executor, Namespace, Op, Results } from '../port.ts';
 import { BATCH_LIMIT, lostReply, StoreError } from '../port.ts';
 import { CallLimiter } from './call-limiter.ts';
 import { errorOf, isCode, MONGO_CODE, storeError } from './errors.ts';
@@ -106,7 +106,6 @@ const clientOptions = (timeoutMs: number, poolSize: number): MongoClientOptions 
 
 type MongoFilter = Filter<Document>;
 type MongoUpdate = UpdateFilter<Document>;
-type Namespace = { readonly database: string; readonly collection: string };
 
 /** The client, and the options of what reads and of what writes. */
 type Call = {

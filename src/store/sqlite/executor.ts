@@ -11,6 +11,7 @@ import type {
   Executor,
   Filter,
   MergeResult,
+  Namespace,
   Op,
   Projection,
   Results,
@@ -49,7 +50,6 @@ export function createSqliteExecutor(driver: SqliteDriver): Executor {
 export const measureDocument = (document: Document): number => Buffer.byteLength(encode(document));
 
 type Handlers = { readonly [O in Op]: (command: CommandOf<O>) => Results[O] };
-type Namespace = { readonly database: string; readonly collection: string };
 
 class SqliteCommands {
   readonly #driver: SqliteDriver;

@@ -1,5 +1,6 @@
 import { compareValues, rankOf } from '../order.ts';
 import type { Document, Filter, Scalar, Value } from '../port.ts';
+import { isScalar } from '../subset.ts';
 
 /** One operator of a filter; `$eq` for a plain value. */
 export type Comparison = { readonly path: string; readonly operator: string; readonly operand: unknown };
@@ -50,6 +51,3 @@ function valuesAt(value: Value, path: readonly string[]): (Value | undefined)[] 
 
 export const isObject = (value: Value | undefined): value is { readonly [field: string]: Value } =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
-
-const isScalar = (value: unknown): value is Scalar =>
-  value === null || typeof value !== 'object' || value instanceof Date;
