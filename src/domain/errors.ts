@@ -62,6 +62,5 @@ export class DomainError extends Error {
   }
 }
 
-/** Invalid input of one field. */
 export const invalid = (path: string, message: string): DomainError =>
   new DomainError('invalid_input', 'The input is not valid.', { issues: [{ path, message }] });

@@ -105,7 +105,6 @@ export async function requireFreeEmail(
   if (other !== undefined && other._id !== _id) throw emailTaken();
 }
 
-/** The refusal of an email that another admin of the organization has. */
 export const emailTaken = (): DomainError =>
   new DomainError('admin_email_taken', 'Another admin of this organization has that email. Use another one.');
 

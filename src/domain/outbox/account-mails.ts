@@ -2,10 +2,7 @@ import type { AdminChange, AdminDocument } from '../admin/schema.ts';
 import { emailKey } from '../admin/schema.ts';
 import type { EnqueueContext } from './outbox.ts';
 import { enqueueMail, insertMail, requireRecipientBudget } from './outbox.ts';
-import type { MailDocument, MailKind } from './schema.ts';
-
-/** What tells an admin's present address of a change of the account. */
-export type Notice = Exclude<MailKind, 'verification' | 'password_reset' | 'invitation' | 'password_forgotten'>;
+import type { MailDocument, Notice } from './schema.ts';
 
 /** Those that bring a token: see admin/undo.ts. */
 const UNDOABLE: readonly Notice[] = ['email_changed', 'second_factor_enabled'];

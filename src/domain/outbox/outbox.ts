@@ -17,22 +17,13 @@ import { consume, tooManyRequests } from '../rate-limit/budget.ts';
 import { insertUnlessThere } from '../retry.ts';
 import { MailError } from './mailer.ts';
 import type { MailDocument, MailKind } from './schema.ts';
-import { LIFETIME_MS } from './schema.ts';
+import { LIFETIME_MS, NOTICES } from './schema.ts';
 import type { MailPart } from './wording.ts';
 import { toMessage } from './wording.ts';
 
 /** The accounts of one address that a mail brings tokens for; and that are looked at, of active organizations or not. */
 const MAX_ACCOUNTS = 8;
 const MAX_FOUND = 100;
-
-/** What tells an owner of a change that a thief may have made. */
-const NOTICES: readonly MailKind[] = [
-  'email_changed',
-  'email_change_undone',
-  'password_changed',
-  'second_factor_enabled',
-  'second_factor_disabled',
-];
 
 export type EnqueueContext = BudgetContext & Needs<'newId' | 'wait'>;
 
@@ -90,7 +81,7 @@ async function countForRecipient(
     if (error instanceof DomainError) return { granted: false, seconds: 1 } as const;
     throw error;
   });
-  if (consumed.granted || (isVerified && NOTICES.includes(kind))) return undefined;
+  if (consumed.granted || (isVerified && NOTICES.some((notice) => notice === kind))) return undefined;
   context.log('warn', 'mail.over_budget', { request_id: context.request.id, kind });
   return consumed.seconds;
 }
@@ -156,8 +147,8 @@ export function sendInBackground(context: Needs<'runInBackground'>, mails: reado
   });
 }
 
-/** `postponed`: this mail is tried later. `mailer_away`: so are all others, for the mailer takes none now. */
-type SendResult = 'settled' | 'postponed' | 'mailer_away';
+/** `mailer_away`: this mail and all others are tried later, for the mailer takes none now. */
+type SendResult = 'mailer_away' | undefined;
 
 /**
  * Tries to send a mail once. The instance that moves `due_at` has the mail until then; the others do nothing.
@@ -165,25 +156,20 @@ type SendResult = 'settled' | 'postponed' | 'mailer_away';
  */
 export async function sendDueMail(context: SendContext, { _id, due_at, attempts }: MailDocument): Promise<SendResult> {
   const { mails, organizations, admins } = context.master;
-  if (due_at === null) return 'settled';
+  if (due_at === null) return undefined;
   const next = new Date(context.clock().getTime() + context.settings.leaseMs * 2 ** attempts);
   const mail = await mails.findOneAndUpdate({ _id, due_at }, { $set: { due_at: next }, $inc: { attempts: 1 } });
-  if (mail === undefined) return 'settled';
+  if (mail === undefined) return undefined;
   if (mail.expires_at <= context.clock()) return giveUp(context, mail, undefined);
   if (mail.kind === 'password_forgotten') return sendResets(context, mail);
   const [organization, admin] = await Promise.all([
     organizations.findOne({ _id: mail.organization_id }),
     mail.admin_id === null ? undefined : admins.findOne({ _id: mail.admin_id }),
   ]);
-  switch (await deliveryDecision(context, mail, organization, admin)) {
-    case 'wait':
-      return 'postponed';
-    case 'drop':
-      await mails.deleteOne({ _id });
-      return 'settled';
-    case 'send':
-      return deliver(context, mail, [await partOf(context, mail, organization?.name ?? '')]);
-  }
+  const decision = await deliveryDecision(context, mail, organization, admin);
+  if (decision === 'send') return deliver(context, mail, [await partOf(context, mail, organization?.name ?? '')]);
+  if (decision === 'drop') await mails.deleteOne({ _id });
+  return undefined;
 }
 
 /**
@@ -193,9 +179,8 @@ export async function sendDueMail(context: SendContext, { _id, due_at, attempts 
 async function sendResets(context: SendContext, request: MailDocument): Promise<SendResult> {
   const { mails } = context.master;
   const { _id, kind, to_key, is_counted } = request;
-  const drop = async () => {
+  const drop = async (): Promise<undefined> => {
     await mails.deleteOne({ _id });
-    return 'settled' as const;
   };
   const accounts = await accountsFor(context, request);
   const account = accounts.find(({ admin }) => admin.email_verified) ?? accounts[0];
@@ -265,14 +250,14 @@ async function deliver(context: SendContext, mail: MailDocument, parts: readonly
     const isLast = mail.due_at === null || mail.due_at >= mail.expires_at;
     if (error.failure === 'refused' || isLast) return giveUp(context, mail, error);
     context.log('warn', 'mail.not_sent', { mail_id: _id, kind, attempts: mail.attempts, error });
-    if (error.failure === 'postponed') return 'postponed';
+    if (error.failure === 'postponed') return undefined;
     // That says nothing of this mail: the next try is not put off the longer for it.
     await mails.updateOne({ _id }, { $inc: { attempts: -1 } });
     return 'mailer_away';
   }
   if (token === null) await mails.deleteOne({ _id });
   else await mails.updateOne({ _id }, { $set: { due_at: null } });
-  return 'settled';
+  return undefined;
 }
 
 /** @param holder the document that has the token, if there is one */
@@ -289,8 +274,7 @@ async function giveUp(
   context: SendContext,
   { _id, kind }: MailDocument,
   error: MailError | undefined,
-): Promise<SendResult> {
+): Promise<undefined> {
   context.log('error', 'mail.given_up', { mail_id: _id, kind, ...(error !== undefined && { error }) });
   await context.master.mails.deleteOne({ _id });
-  return 'settled';
 }

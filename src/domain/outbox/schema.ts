@@ -19,6 +19,17 @@ export type MailKind =
   /** Answers a request for a new password, with a token for each account. They are looked for after the answer. */
   | 'password_forgotten';
 
+/** What tells an admin's present address of a change of the account, which a thief may have made. */
+export const NOTICES = [
+  'email_changed',
+  'email_change_undone',
+  'password_changed',
+  'second_factor_enabled',
+  'second_factor_disabled',
+] as const satisfies readonly MailKind[];
+
+export type Notice = (typeof NOTICES)[number];
+
 /**
  * A mail to be sent, and the one-time token that it brings: one document, so that neither is ever without the other.
  * It is written before the thing it is about, and removed when it was sent, or when its token was used.

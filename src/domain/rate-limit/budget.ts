@@ -103,7 +103,6 @@ export async function requireBudget(context: BudgetContext, ...budgets: readonly
 export const multiplied = (limit: Limit | null, factor: number): Limit | null =>
   limit === null ? null : { ...limit, count: limit.count * factor };
 
-/** The refusal of a request that has to wait. */
 export const tooManyRequests = (seconds: number): DomainError =>
   new DomainError('too_many_requests', `Too many attempts. Try again in ${seconds} s.`, {
     retryAfterSeconds: seconds,

@@ -10,14 +10,12 @@ const FAMILY_BYTES = 16;
 const SECRET_BYTES = 32;
 const FORM = /^([0-9a-f-]{36})\.([0-9a-f]{32})\.([0-9a-f]{64})$/;
 
-/** The first token of a family. */
 export const newFamily = (sessionId: string): RefreshToken => ({
   sessionId,
   family: randomHex(FAMILY_BYTES),
   secret: randomHex(SECRET_BYTES),
 });
 
-/** The token that replaces this one. */
 export const successorOf = (token: RefreshToken): RefreshToken => ({ ...token, secret: randomHex(SECRET_BYTES) });
 
 export const formatRefreshToken = ({ sessionId, family, secret }: RefreshToken): string =>

@@ -8,9 +8,6 @@ import { collectionClaimId } from './schema.ts';
 
 type Tenants = Needs<'master' | 'tenants' | 'wait'>;
 
-/** Who claims a collection. */
-type Claimant = { readonly organizationId: string; readonly operationId: string };
-
 /** Those of the names that are there, each with what tells the collection from any other, where the store says. */
 export type There = ReadonlyMap<string, string | null>;
 
@@ -31,7 +28,9 @@ export async function listCollections(
  */
 export async function claimCollection(
   context: Tenants,
-  input: Claimant & {
+  input: {
+    readonly organizationId: string;
+    readonly operationId: string;
     readonly place: Omit<Placement, 'collection'>;
     readonly names: readonly string[];
     readonly there: There;
