@@ -30,6 +30,8 @@ import {
 /** The milliseconds that are left for what is under way; undefined: there is no bound but the adapter's own. */
 export type TimeLeft = () => number | undefined;
 
+type Upsert = { readonly upsert?: boolean };
+
 type Run = <O extends Op>(operation: Extract<Operation, { op: O }>) => Promise<Results[O]>;
 
 /**
@@ -98,6 +100,7 @@ export class Database {
   async renameCollection(collection: string, to: string): Promise<void> {
     checkCollectionName(collection);
     checkCollectionName(to);
+    if (collection === to) throw new StoreError('InvalidArgument', 'A collection is not renamed to itself.');
     await this.#run({ op: 'renameCollection', database: this.name, collection, to });
   }
 
@@ -162,22 +165,14 @@ export class Collection<T extends Document = Document> {
   }
 
   /** An upsert's filter has an `_id` by equality. @throws DuplicateKey, DocumentTooLarge */
-  async updateOne(
-    filter: Filter,
-    update: Update,
-    { upsert = false }: { upsert?: boolean } = {},
-  ): Promise<UpdateResult> {
+  async updateOne(filter: Filter, update: Update, { upsert = false }: Upsert = {}): Promise<UpdateResult> {
     checkFilter(filter);
     checkUpdate(update, filter, upsert);
     return this.#run({ op: 'updateOne', ...this.#in, filter, update, upsert });
   }
 
   /** The document as the update left it. */
-  async findOneAndUpdate(
-    filter: Filter,
-    update: Update,
-    { upsert = false }: { upsert?: boolean } = {},
-  ): Promise<T | undefined> {
+  async findOneAndUpdate(filter: Filter, update: Update, { upsert = false }: Upsert = {}): Promise<T | undefined> {
     checkFilter(filter);
     checkUpdate(update, filter, upsert);
     const found = await this.#run({ op: 'findOneAndUpdate', ...this.#in, filter, update, upsert });

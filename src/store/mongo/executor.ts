@@ -1,9 +1,9 @@
 /** The port over MongoDB's official driver: a near pass-through. For MongoDB 4.4 and newer, and compatible servers. */
-import type { Collection, CollectionInfo, Filter, MongoClientOptions, UpdateFilter } from 'mongodb';
+import type { Collection, CollectionInfo, MongoClientOptions, UpdateFilter } from 'mongodb';
 import { BSON, MongoClient } from 'mongodb';
 import { compareStrings } from '../order.ts';
 import type { CommandOf, Document, Executor, Namespace, Op, Results } from '../port.ts';
-import { BATCH_LIMIT, lostReply, StoreError } from '../port.ts';
+import { BATCH_LIMIT, lostReply } from '../port.ts';
 import { CallLimiter } from './call-limiter.ts';
 import { errorOf, isCode, MONGO_CODE, storeError } from './errors.ts';
 import type { WriteOptions } from './merge.ts';
@@ -104,9 +104,6 @@ const clientOptions = (timeoutMs: number, poolSize: number): MongoClientOptions 
   serverMonitoringMode: 'poll',
 });
 
-type MongoFilter = Filter<Document>;
-type MongoUpdate = UpdateFilter<Document>;
-
 /** The client, and the options of what reads and of what writes. */
 type Call = {
   readonly client: MongoClient;
@@ -131,7 +128,6 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
     return made;
   },
   renameCollection: async (call, { database, collection, to }) => {
-    if (collection === to) throw new StoreError('InvalidArgument', 'A collection is not renamed to itself.');
     await call.client.db(database).renameCollection(collection, to, call.writing);
     return null;
   },
@@ -169,35 +165,35 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
     const { filter, limit, sort, projection } = command;
     const options = { ...call.reading, limit, batchSize: limit, singleBatch: limit === 1 };
     return collectionOf(call, command)
-      .find(filter as MongoFilter, { ...options, ...(sort && { sort }), ...(projection && { projection }) })
+      .find(filter, { ...options, ...(sort && { sort }), ...(projection && { projection }) })
       .toArray();
   },
   updateOne: async (call, command) => {
     const { filter, update, upsert } = command;
     const options = { ...call.writing, upsert };
-    const result = await collectionOf(call, command).updateOne(filter as MongoFilter, update as MongoUpdate, options);
+    const result = await collectionOf(call, command).updateOne(filter, update as UpdateFilter<Document>, options);
     return { matched: result.matchedCount, upserted: result.upsertedCount > 0 };
   },
   findOneAndUpdate: (call, command) => {
     const { filter, update, upsert } = command;
     const options = { ...call.writing, upsert, returnDocument: 'after' } as const;
-    return collectionOf(call, command).findOneAndUpdate(filter as MongoFilter, update as MongoUpdate, options);
+    return collectionOf(call, command).findOneAndUpdate(filter, update as UpdateFilter<Document>, options);
   },
   replaceOne: async (call, command) => {
     const { filter, document } = command;
-    const result = await collectionOf(call, command).replaceOne(filter as MongoFilter, document, call.writing);
+    const result = await collectionOf(call, command).replaceOne(filter, document, call.writing);
     return { matched: result.matchedCount, upserted: false };
   },
   deleteOne: async (call, command) =>
-    (await collectionOf(call, command).deleteOne(command.filter as MongoFilter, call.writing)).deletedCount,
+    (await collectionOf(call, command).deleteOne(command.filter, call.writing)).deletedCount,
   deleteMany: async (call, command) =>
-    (await collectionOf(call, command).deleteMany(command.filter as MongoFilter, call.writing)).deletedCount,
+    (await collectionOf(call, command).deleteMany(command.filter, call.writing)).deletedCount,
   count: (call, command) => {
     const { filter, limit } = command;
     const collection = collectionOf(call, command);
     // Counting by an empty filter would read every document.
     if (limit === undefined && Object.keys(filter).length === 0) return collection.estimatedDocumentCount(call.reading);
-    return collection.countDocuments(filter as MongoFilter, { ...call.reading, ...(limit && { limit }) });
+    return collection.countDocuments(filter, { ...call.reading, ...(limit && { limit }) });
   },
 };
 

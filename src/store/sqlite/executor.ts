@@ -81,8 +81,7 @@ class SqliteCommands {
       return found === undefined;
     },
     renameCollection: (command) => {
-      const { database, collection, to } = command;
-      if (collection === to) throw new StoreError('InvalidArgument', 'A collection is not renamed to itself.');
+      const { database, to } = command;
       const table = this.#find(command);
       if (table === undefined) throw new StoreError('NamespaceNotFound', 'The collection does not exist.');
       if (this.#catalogue.find(database, to) !== undefined) {
