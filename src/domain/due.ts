@@ -1,10 +1,9 @@
-const SECOND = 1000;
-const HOUR = 60 * 60 * SECOND;
+const HOUR_MS = 60 * 60 * 1000;
 
 /** While something is fresh, it is looked at this often. */
-const OFTEN_MS = 30 * SECOND;
-const FRESH_MS = HOUR;
-const SELDOM_MS = 7 * 24 * HOUR;
+const OFTEN_MS = 30 * 1000;
+const FRESH_MS = HOUR_MS;
+const SELDOM_MS = 7 * 24 * HOUR_MS;
 
 /**
  * When to look again at what was quiet since then: every 30 s for an hour, then at intervals that double, up to seven

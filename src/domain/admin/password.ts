@@ -1,7 +1,6 @@
 import type { Context } from '../context.ts';
 import { accountOf, findMail } from '../one-time-token/one-time-token.ts';
 import { organizationKey } from '../organization/name.ts';
-import type { ChangedSession } from '../organization/update.ts';
 import { changeCredentials } from '../organization/update.ts';
 import { insertMail, sendInBackground } from '../outbox/outbox.ts';
 import { recognizeCaller } from '../rate-limit/sign-in-limits.ts';
@@ -19,7 +18,7 @@ import { emailKey } from './schema.ts';
 export async function changePassword(
   context: Context,
   input: { readonly principal: Principal; readonly current_password: string; readonly new_password: string },
-): Promise<ChangedSession> {
+) {
   const { principal, current_password, new_password } = input;
   const { admin, organization } = principal;
   checkNewPassword(context, new_password, 'new_password', { email: admin.email, organizationName: organization.name });

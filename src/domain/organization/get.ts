@@ -4,7 +4,7 @@ import type { Principal } from '../session/schema.ts';
 import { organizationThatLeft } from './claims.ts';
 import { organizationKey } from './name.ts';
 import { renamed } from './refusals.ts';
-import type { OrganizationDocument, OrganizationMetadata } from './schema.ts';
+import type { OrganizationDocument } from './schema.ts';
 import { organizationMetadata } from './schema.ts';
 
 /**
@@ -15,7 +15,7 @@ import { organizationMetadata } from './schema.ts';
 export async function getOrganization(
   context: Needs<'master' | 'clock' | 'settings'>,
   input: { readonly organization_name: string; readonly member?: Principal | undefined },
-): Promise<OrganizationMetadata & { version: number }> {
+) {
   const key = organizationKey(input.organization_name);
   const organization = key === undefined ? undefined : await find(context, key, input.member?.organization);
   if (organization === undefined) throw new DomainError('organization_not_found', 'No organization has this name.');

@@ -10,7 +10,7 @@ import { limitByAccount } from '../rate-limit/sign-in-limits.ts';
 import { requireSecondFactor } from '../second-factor/verify.ts';
 import { beginOperation, ended, endOperation } from './journal.ts';
 import { organizationKey } from './name.ts';
-import type { OrganizationDocument, OrganizationMetadata } from './schema.ts';
+import type { OrganizationDocument } from './schema.ts';
 import { organizationMetadata } from './schema.ts';
 
 type RestoreOrganizationInput = {
@@ -27,11 +27,10 @@ type RestoreOrganizationInput = {
  * @throws {DomainError} invalid_credentials, the same for whatever did not fit; second_factor_required as a sign-in;
  *   operation_in_progress, conflict, too_many_requests, busy
  */
-export function restoreOrganization(context: Context, input: RestoreOrganizationInput): Promise<OrganizationMetadata> {
-  return context.passwords.admit(() => restoreAdmitted(context, input));
-}
+export const restoreOrganization = (context: Context, input: RestoreOrganizationInput) =>
+  context.passwords.admit(() => restoreAdmitted(context, input));
 
-async function restoreAdmitted(context: Context, input: RestoreOrganizationInput): Promise<OrganizationMetadata> {
+async function restoreAdmitted(context: Context, input: RestoreOrganizationInput) {
   await limitByAddress(context, 'loginAddress');
   const { organizations, admins } = context.master;
   const key = organizationKey(input.organization_name) ?? '';

@@ -133,20 +133,11 @@ export type NameClaim = {
 };
 
 /** What anyone may see of an organization. */
-export type OrganizationMetadata = {
-  organization_id: string;
-  organization_name: string;
-  collection_name: string;
-  status: 'active' | 'renaming';
-  created_at: Date;
-  updated_at: Date;
-};
-
-export const organizationMetadata = (organization: OrganizationDocument): OrganizationMetadata => ({
+export const organizationMetadata = (organization: OrganizationDocument) => ({
   organization_id: organization._id,
   organization_name: organization.name,
   collection_name: organization.placement.collection,
-  status: organization.operation?.kind === 'rename' ? 'renaming' : 'active',
+  status: organization.operation?.kind === 'rename' ? ('renaming' as const) : ('active' as const),
   created_at: organization.created_at,
   updated_at: organization.updated_at,
 });

@@ -24,7 +24,7 @@ import { organizationKey, parseOrganizationName } from './name.ts';
 import { checkNewName } from './new-name.ts';
 import { nameTaken } from './refusals.ts';
 import { renameOrganization } from './rename.ts';
-import type { OrganizationDocument, OrganizationMetadata } from './schema.ts';
+import type { OrganizationDocument } from './schema.ts';
 import { organizationMetadata } from './schema.ts';
 
 type Credentials = {
@@ -50,10 +50,7 @@ export type ChangedSession = AccessToken & { readonly device_cookie?: DeviceCook
  * @throws {DomainError} invalid_input, forbidden, reauthentication_required, organization_name_taken,
  *   admin_email_taken, operation_in_progress, conflict, too_many_requests, busy
  */
-export async function updateOrganization(
-  context: Context,
-  input: UpdateOrganizationInput,
-): Promise<OrganizationMetadata & Partial<ChangedSession>> {
+export async function updateOrganization(context: Context, input: UpdateOrganizationInput) {
   const name = checkUpdate(context, input);
   const { organization, session } = await change(context, input, { name, passwordField: 'password' });
   return { ...organizationMetadata(organization), ...session };

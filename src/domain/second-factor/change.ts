@@ -2,7 +2,7 @@
 import { requireAdmin } from '../admin/account.ts';
 import { makeChange } from '../admin/change.ts';
 import { isCurrentPassword } from '../admin/credentials.ts';
-import type { AdminChange, AdminDocument } from '../admin/schema.ts';
+import type { AdminDocument } from '../admin/schema.ts';
 import { isFreshSignIn } from '../authorization.ts';
 import type { Context } from '../context.ts';
 import { DomainError, invalid } from '../errors.ts';
@@ -77,11 +77,8 @@ export async function confirmSecondFactor(
     last_use: '',
     recovery_codes: Object.fromEntries(hashes.map((hash) => [hash, true])),
   };
-  const token = await change(context, principal, {
-    factor: 'second_factor_enabled',
-    set: { second_factor },
-    signedInAt: new Date(principal.claims.auth_time * 1000),
-  });
+  const signedInAt = new Date(principal.claims.auth_time * 1000);
+  const token = await change(context, principal, { second_factor, signedInAt });
   return { ...token, recovery_codes };
 }
 
@@ -108,28 +105,20 @@ export async function removeSecondFactor(
   // A recovery code that was used has changed the admin. What ended this session meanwhile must not.
   const now = await requireAdmin(context, organization, admin._id);
   if (now.epoch !== admin.epoch) throw changedMeanwhile();
-  return change(
-    context,
-    { ...principal, admin: now },
-    { factor: 'second_factor_disabled', set: { second_factor: null }, signedInAt: context.clock() },
-  );
+  return change(context, { ...principal, admin: now }, { second_factor: null, signedInAt: context.clock() });
 }
 
 async function change(
   context: Context,
   principal: Principal,
-  input: {
-    readonly factor: 'second_factor_enabled' | 'second_factor_disabled';
-    readonly set: AdminChange['set'];
-    readonly signedInAt: Date;
-  },
+  { second_factor, signedInAt }: { readonly second_factor: SecondFactor | null; readonly signedInAt: Date },
 ): Promise<AccessToken> {
   const { admin } = principal;
-  const { factor, signedInAt } = input;
+  const notice = second_factor === null ? 'second_factor_disabled' : 'second_factor_enabled';
   const refusal = await makeChange(context, principal, {
-    actions: [`admin.${factor}`],
-    set: { ...input.set, second_factor_waiting: null },
-    enqueue: (made) => enqueueChangeMails(context, { admin, change: made, notices: [factor] }),
+    actions: [`admin.${notice}`],
+    set: { second_factor, second_factor_waiting: null },
+    enqueue: (made) => enqueueChangeMails(context, { admin, change: made, notices: [notice] }),
   });
   if (refusal !== undefined) throw refusal;
   // Of the epoch that this change made: what another change has ended meanwhile does not begin anew.
