@@ -1,7 +1,9 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context as HonoContext } from 'hono';
 import type { GetConnInfo } from 'hono/conninfo';
 import { createMiddleware } from 'hono/factory';
 import { HTTPException } from 'hono/http-exception';
+import { methodNotAllowed } from 'hono/method-not-allowed';
 import { secureHeaders } from 'hono/secure-headers';
 import { timeout } from 'hono/timeout';
 import { DeploymentMismatchError } from './domain/deployment.ts';
@@ -54,6 +56,11 @@ export function createApp(
   // had begun goes on, and ends as if the caller had gone away.
   app.use(timeout(services.requestMs, () => new HTTPException(503)));
   if (waitUntil !== undefined) app.use(outlivingItsAnswer(waitUntil));
+  const onMethodNotAllowed = (c: HonoContext<Env>, allowed: string[]) => {
+    c.header('Allow', allowed.join(', '));
+    return problem(c, 'method_not_allowed', `Use ${allowed.join(' or ')}.`);
+  };
+  app.use(methodNotAllowed({ app, onMethodNotAllowed }));
   app.onError((error, c) => {
     // The error came after the deadline: the caller has been answered.
     if (c.finalized) throw error;
@@ -87,13 +94,7 @@ export function createApp(
     return c.body(document, 200, { 'Content-Type': 'application/json' });
   });
 
-  const methods = allowedMethods(app);
-  app.notFound((c) => {
-    const allowed = methods.get(c.req.path);
-    if (allowed === undefined) return problem(c, 'not_found', 'There is nothing at this address. See /openapi.json.');
-    c.header('Allow', allowed.join(', '));
-    return problem(c, 'method_not_allowed', `Use ${allowed.join(' or ')}.`);
-  });
+  app.notFound((c) => problem(c, 'not_found', 'There is nothing at this address. See /openapi.json.'));
   return app;
 }
 
@@ -138,13 +139,3 @@ const outlivingItsAnswer = (waitUntil: WaitUntil) =>
     waitUntil(c, work.catch(logLate));
     await work;
   });
-
-function allowedMethods(app: OpenAPIHono<Env>): Map<string, string[]> {
-  const methods = new Map<string, string[]>();
-  for (const { method, path } of app.routes) {
-    if (method === 'ALL' || path.includes('*')) continue;
-    const allowed = new Set([...(methods.get(path) ?? []), method, ...(method === 'GET' ? ['HEAD'] : [])]);
-    methods.set(path, [...allowed]);
-  }
-  return methods;
-}
