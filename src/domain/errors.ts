@@ -32,7 +32,7 @@ export type DomainErrorCode =
   | 'unavailable';
 
 /** One error of the input: where it is, and what to change. */
-export type InputIssue = { readonly path: string; readonly message: string };
+type InputIssue = { readonly path: string; readonly message: string };
 
 /** A refusal. Its message is written for the caller. */
 export class DomainError extends Error {

@@ -188,7 +188,7 @@ const MUTATIONS: readonly Mutation[] = [
       inFile(
         RENAME,
         "if (moved === 'occupied') return leaveTarget(context, organization, operation);",
-        "if (moved === 'occupied') return rollBack(context, organization, nameTaken());",
+        "if (moved === 'occupied') return rollBack(context, organization, operation, nameTaken());",
       ),
     ],
     scenario: 'rename',

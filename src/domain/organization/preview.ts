@@ -47,8 +47,7 @@ export async function previewUpdate(context: Preview, input: UpdateOrganizationI
   const moves = to !== undefined && to.slug !== organization.slug;
   return {
     dry_run: true as const,
-    organization_name:
-      to === undefined || to.name === organization.name ? null : { from: organization.name, to: to.name },
+    organization_name: to === undefined ? null : { from: organization.name, to: to.name },
     collection_name: moves
       ? { from: organization.placement.collection, to: await freeCollection(context, organization, to) }
       : null,

@@ -96,7 +96,7 @@ const STEPS: Readonly<Record<Exclude<RenameOperation['step'], 'releasing'>, Step
       to.key === from.key || claimName(context, claim),
       admin === null ? listTargets(context, organization, operation) : undefined,
     ]);
-    if (!isOurs) return rollBack(context, organization, nameTaken());
+    if (!isOurs) return rollBack(context, organization, operation, nameTaken());
     if (there !== undefined) return beginMoving(context, organization, operation, there);
     return advance(context, organization, { $set: { 'operation.step': 'changing' } });
   },
@@ -106,16 +106,11 @@ const STEPS: Readonly<Record<Exclude<RenameOperation['step'], 'releasing'>, Step
    * others have rolled back.
    */
   changing: async (context, organization, operation) => {
-    const { admin, id, from, to } = operation;
+    const { admin } = operation;
     const refusal = admin === null ? undefined : await changeAdmin(context, admin);
-    if (refusal === undefined) {
-      const there = await listTargets(context, organization, operation);
-      return beginMoving(context, organization, operation, there);
-    }
-    // Who did not end it may be late, and the name the organization's by now.
-    return rollBack(context, organization, refusal, async () => {
-      if (to.key !== from.key) await returnName(context, { key: to.key, operationId: id });
-    });
+    if (refusal !== undefined) return rollBack(context, organization, operation, refusal);
+    const there = await listTargets(context, organization, operation);
+    return beginMoving(context, organization, operation, there);
   },
 
   moving: moveOn,
@@ -252,12 +247,13 @@ async function leaveCollections(
 async function rollBack(
   context: Context,
   organization: OrganizationDocument,
+  { step, from, to, id }: RenameOperation,
   refusal: DomainError,
-  afterEnd: () => Promise<void> = async () => {},
 ): Promise<undefined> {
   const rolledBack = await advance(context, organization, { $set: ended(context, organization, { unrecorded: true }) });
   if (rolledBack === undefined) return undefined;
-  await afterEnd();
+  // Only by the one who ended it: who did not may be late, and the name the organization's by now.
+  if (step === 'changing' && to.key !== from.key) await returnName(context, { key: to.key, operationId: id });
   throw refusal;
 }
 

@@ -64,7 +64,7 @@ export type DeleteOperation = Journaled & {
   readonly audit: AuditNote | null;
 };
 
-export type RestoreOperation = Journaled & { readonly kind: 'restore'; readonly audit: AuditNote };
+type RestoreOperation = Journaled & { readonly kind: 'restore'; readonly audit: AuditNote };
 
 export type MembershipOperation = Journaled & {
   readonly kind: 'membership';

@@ -41,7 +41,7 @@ export type UpdateOrganizationInput = Credentials & {
 };
 
 /** A token for the caller's session; with a new password, also the device's cookie, which is no part of the answer's body. */
-export type ChangedSession = AccessToken & { readonly device_cookie?: DeviceCookie | undefined };
+type ChangedSession = AccessToken & { readonly device_cookie?: DeviceCookie | undefined };
 
 /**
  * Renames the principal's organization and changes the admin's email and password: all of it or nothing. What is as it
@@ -51,8 +51,8 @@ export type ChangedSession = AccessToken & { readonly device_cookie?: DeviceCook
  *   admin_email_taken, operation_in_progress, conflict, too_many_requests, busy
  */
 export async function updateOrganization(context: Context, input: UpdateOrganizationInput) {
-  const name = checkUpdate(context, input);
-  const { organization, session } = await change(context, input, { name, passwordField: 'password' });
+  const newName = checkUpdate(context, input);
+  const { organization, session } = await change(context, input, { newName, passwordField: 'password' });
   return { ...organizationMetadata(organization), ...session };
 }
 
@@ -71,12 +71,11 @@ export async function changeCredentials(
 async function change(
   context: Context,
   input: Credentials & { readonly principal: Principal },
-  { name, passwordField }: { readonly name?: OrganizationName | undefined; readonly passwordField: string },
+  { newName, passwordField }: { readonly newName?: OrganizationName | undefined; readonly passwordField: string },
 ): Promise<{ readonly organization: OrganizationDocument; readonly session?: ChangedSession }> {
   const { principal, password } = input;
   const { organization, admin, session, claims } = principal;
   const asked = input.email === admin.email ? undefined : input.email;
-  const newName = name?.name === organization.name ? undefined : name;
   if (newName === undefined && asked === undefined && password === undefined) return { organization };
   await limitUpdate(context, organization, { newName, email: asked });
   const signedInAt = await requireFreshSignIn(context, input);
@@ -156,7 +155,8 @@ export function checkUpdate(
     const owner = { email: email ?? admin.email, organizationName: new_organization_name ?? organization.name };
     checkNewPassword(context, password, 'password', owner);
   }
-  if (name !== undefined && name.name !== organization.name) checkNewName(context, name, 'new_organization_name');
+  if (name === undefined || name.name === organization.name) return undefined;
+  checkNewName(context, name, 'new_organization_name');
   return name;
 }
 

@@ -16,7 +16,7 @@ type Change = {
 };
 
 /** Another address of an admin, which has to be verified. */
-export type NewEmail = {
+type NewEmail = {
   readonly email: string;
   /** It becomes the admin's when it is verified, and not before. */
   readonly waits: boolean;

@@ -4,7 +4,7 @@ import { randomHex, sha256 } from '../secret.ts';
  * A refresh token: `<session id>.<family>.<secret>`. The family is the same in all tokens of a session; the secret is
  * good once. Both are random, and the store has only their hashes.
  */
-export type RefreshToken = { readonly sessionId: string; readonly family: string; readonly secret: string };
+type RefreshToken = { readonly sessionId: string; readonly family: string; readonly secret: string };
 
 const FAMILY_BYTES = 16;
 const SECRET_BYTES = 32;
