@@ -321,7 +321,6 @@ function isUnprotected(address = ''): boolean {
   return protocol === 'http:' && !['127.0.0.1', 'localhost', '[::1]'].includes(hostname);
 }
 
-/** What is wrong with variables together. */
 function problemsTogether(given: Given, algorithm: KeyAlgorithm): string[] {
   const { MONGO_URI, JWT_SECRET, JWT_KEYS, SMTP_URL, MAIL_API_URL, MAIL_API_TOKEN, MAIL_FROM } = given;
   const { SIGNUP, SIGNUP_KEYS, CAPTCHA_VERIFY_URL, CAPTCHA_SECRET, PASSWORD_BREACH_URL } = given;

@@ -47,13 +47,11 @@ export type Platform = {
   readonly background?: (work: () => Promise<unknown>) => Promise<void>;
 };
 
-/** What a request brings. */
 type RequestScope = Pick<Context, 'request' | 'noteBudget'> & {
   /** Keeps the instance alive until the work has ended, where the runtime would not. */
   readonly waitUntil?: ((work: Promise<void>) => void) | undefined;
 };
 
-/** The service's parts, wired together. */
 export type Services = ReturnType<typeof createServices>;
 
 const machineTime: Pick<Context, 'clock' | 'wait'> = {

@@ -39,7 +39,6 @@ ${helpText()}
 README.md has the rest.
 `;
 
-/** A server that has been started. */
 type Server = {
   readonly url: string;
   /** Takes no more requests; resolves when those under way are answered. */

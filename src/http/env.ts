@@ -5,7 +5,6 @@ import type { Principal } from '../domain/session/schema.ts';
 export type Env = {
   Variables: {
     requestId: string;
-    /** The service's context, for this request. */
     context: Context;
     /** Who is asking, where the route asked for it. */
     principal: Principal | undefined;

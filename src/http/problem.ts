@@ -85,7 +85,6 @@ export const problemSchema = z.object({
     .meta({ description: 'With organization_required: which to choose from.' }),
 });
 
-/** The response for a problem. */
 export function problem(
   c: HonoContext<Env>,
   code: keyof typeof PROBLEMS,

@@ -39,7 +39,6 @@ export class HasherBusyError extends DomainError {
   }
 }
 
-/** The runtime's own bcrypt. */
 type Bcrypt = {
   hash(password: string, cost: number): Promise<string>;
   compare(password: string, hash: string): Promise<boolean>;

@@ -89,7 +89,7 @@ const duplicateIndex = (message: string): string =>
 
 /** An error without a cause of the driver's, in the port's words. */
 export const errorOf = (code: StoreErrorCode, cause?: unknown): StoreError =>
-  new StoreError(code, MESSAGES[code], cause === undefined ? {} : { cause });
+  new StoreError(code, MESSAGES[code], { cause });
 
 /** The driver's error in the port's words. `op` tells whether a lost reply can have hidden an effect. */
 export function storeError(error: unknown, op: Op): StoreError {

@@ -150,7 +150,7 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
       .listCollections<CollectionInfo>(filter, { ...call.reading, batchSize: BATCH_LIMIT })
       .toArray();
     return found
-      .map(({ name, info }) => ({ name, id: uuidText(info?.uuid) }))
+      .map(({ name, info }) => ({ name, id: info?.uuid?.toString('hex') ?? null }))
       .sort((a, b) => compareStrings(a.name, b.name));
   },
   dropDatabase: async (call, { database }) => {
@@ -196,10 +196,6 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
     return collection.countDocuments(filter, { ...call.reading, ...(limit && { limit }) });
   },
 };
-
-/** MongoDB's UUID of a collection, as hexadecimal digits. */
-const uuidText = (uuid: BSON.Binary | undefined): string | null =>
-  uuid === undefined ? null : Buffer.from(uuid.buffer).toString('hex');
 
 /** Newer servers find an equal collection made and say so no more than older ones that it was: so it is looked for. */
 async function createCollection(call: Call, { database, collection }: Namespace): Promise<boolean> {

@@ -1,6 +1,5 @@
 export type SqliteRow = { readonly [column: string]: unknown };
 
-/** What a statement's parameters can be. */
 export type Bound = string | number | null;
 
 /** What the adapter needs of a SQLite: synchronous, as those of Node, Bun and Durable Objects are. */

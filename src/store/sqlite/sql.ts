@@ -37,7 +37,6 @@ const orderTerms = (sort: Sort): string =>
     .flatMap(([field, direction]) => columnsOf(field).map((column) => `${column}${direction === 1 ? '' : ' DESC'}`))
     .join(',');
 
-/** The columns of an index definition. */
 export const indexColumns = ({ key }: Index): string => orderTerms(key);
 
 /** ORDER BY for a sort, or undefined when SQL's order would not be BSON's. */
