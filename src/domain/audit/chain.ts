@@ -39,11 +39,8 @@ type ChainPart = { readonly entries: readonly AuditEntry[]; readonly fault: Audi
 export const lastEntry = ({ master }: Needs<'master'>, organizationId: string): Promise<AuditEntry | undefined> =>
   master.audit.findOne(entriesBetween(organizationId, 1, MAX_SEQUENCE), { sort: { _id: -1 } });
 
-/** An organization's checkpoint, where it is as it was made. */
-export async function genuineCheckpoint(
-  { master, seals }: Needs<'master' | 'seals'>,
-  organizationId: string,
-): Promise<AuditCheckpoint | undefined> {
+/** An organization's checkpoint; undefined where it is not as it was made. */
+export async function genuineCheckpoint({ master, seals }: Needs<'master' | 'seals'>, organizationId: string) {
   const found = await master.checkpoints.findOne({ _id: organizationId });
   return found !== undefined && isGenuineCheckpoint(seals, found) ? found : undefined;
 }

@@ -28,11 +28,7 @@ export async function newToken(context: Needs<'keyedHash'>, mailId: string, admi
 }
 
 /** The token as it is sent, and the hash of its secret under the service's present key. */
-export async function tokenText(
-  context: Needs<'keyedHash'>,
-  { _id }: MailDocument,
-  { salt }: Token,
-): Promise<{ text: string; hash: string }> {
+export async function tokenText(context: Needs<'keyedHash'>, { _id }: MailDocument, { salt }: Token) {
   const secret = secretOf(context, _id, salt);
   return { text: `${_id}.${secret}`, hash: await sha256(secret) };
 }

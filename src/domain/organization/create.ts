@@ -170,11 +170,7 @@ async function claimAndMakeCollection(context: Context, { _id, slug }: Organizat
 }
 
 /** The commit point. From here the organization exists; before it, nothing of it remains. */
-async function commit(
-  context: Context,
-  { _id }: OrganizationDocument,
-  placement: Placement,
-): Promise<OrganizationDocument> {
+async function commit(context: Context, { _id }: OrganizationDocument, placement: Placement) {
   const { organizations } = context.master;
   const committed = await retryOnUnknownOutcome(context, () =>
     organizations.findOneAndUpdate(
@@ -212,10 +208,7 @@ async function rollBack(context: Context, creating: OrganizationDocument, reason
 }
 
 /** @returns undefined when it is not `creating` any more */
-function beginRollback(
-  context: Context,
-  { _id, operation }: OrganizationDocument,
-): Promise<OrganizationDocument | undefined> {
+function beginRollback(context: Context, { _id, operation }: OrganizationDocument) {
   const rollback: DeleteOperation = { id: operation?.id ?? _id, kind: 'delete', replaces: '', audit: null };
   return retryOnUnknownOutcome(context, () =>
     context.master.organizations.findOneAndUpdate(

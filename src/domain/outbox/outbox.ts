@@ -160,7 +160,7 @@ export async function sendDueMail(context: SendContext, { _id, due_at, attempts 
   const next = new Date(context.clock().getTime() + context.settings.leaseMs * 2 ** attempts);
   const mail = await mails.findOneAndUpdate({ _id, due_at }, { $set: { due_at: next }, $inc: { attempts: 1 } });
   if (mail === undefined) return undefined;
-  if (mail.expires_at <= context.clock()) return giveUp(context, mail, undefined);
+  if (mail.expires_at <= context.clock()) return giveUp(context, mail);
   if (mail.kind === 'password_forgotten') return sendResets(context, mail);
   const [organization, admin] = await Promise.all([
     organizations.findOne({ _id: mail.organization_id }),
@@ -270,11 +270,7 @@ async function partOf(context: SendContext, holder: MailDocument, organization: 
   return { id, organization, token: text };
 }
 
-async function giveUp(
-  context: SendContext,
-  { _id, kind }: MailDocument,
-  error: MailError | undefined,
-): Promise<undefined> {
-  context.log('error', 'mail.given_up', { mail_id: _id, kind, ...(error !== undefined && { error }) });
+async function giveUp(context: SendContext, { _id, kind }: MailDocument, error?: MailError): Promise<undefined> {
+  context.log('error', 'mail.given_up', { mail_id: _id, kind, ...(error && { error }) });
   await context.master.mails.deleteOne({ _id });
 }
