@@ -337,7 +337,10 @@ function createInstance(
     NAME_LEASE_DAYS: leased ? '365' : '0',
     DELETE_RETENTION_DAYS: kept ? '365' : '0',
     LIMIT_CREATE: 'off',
+    LIMIT_CHANGE: 'off',
     LIMIT_RENAME: 'off',
+    LIMIT_MAIL: 'off',
+    LIMIT_MAIL_RECIPIENT: 'off',
     LIMIT_LOGIN_ADDRESS: 'off',
     LIMIT_LOGIN_ACCOUNT: 'off',
   });
