@@ -32,7 +32,7 @@ export async function createOrganizationOnce(
   const _id = context.keyedHash(`idempotency ${JSON.stringify([owner, idempotency_key])}`);
   const fingerprint = context.keyedHash(`idempotency of ${JSON.stringify([input.organization_name, email])}`);
   const { organization_id, admin_id, answer: kept } = await begin(context, _id, fingerprint);
-  if (kept !== null) return { organization_id, admin_id, admin_email: email, ...kept };
+  if (kept !== null) return { ...kept, organization_id, admin_id, admin_email: email };
   const own = { _id, organization_id };
   try {
     const ids = { organizationId: organization_id, adminId: admin_id };
