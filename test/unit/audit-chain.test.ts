@@ -183,7 +183,12 @@ describe('the chain', () => {
   test('remembers the ends of at most 10,000 chains', async () => {
     const { context, organization } = await newTenant();
     for (let count = 0; count < 10_000; count++) {
-      context.auditTails.set(`other-${count}`, { sequence: 1, seal: '', checkpointDue: context.clock() });
+      context.auditTails.set(`other-${count}`, {
+        sequence: 1,
+        seal: '',
+        at: context.clock(),
+        checkpointDue: context.clock(),
+      });
     }
     await recordOne(context, organization);
     await recordOne(context, (await newOrganization(context)).organization);

@@ -26,6 +26,7 @@ import {
   RETENTION_MS,
   recordOne,
   shuffled,
+  wrapped,
 } from '../support/audit-world.ts';
 
 /** Old entries, the creation among them, and young ones, a year later. */
@@ -333,6 +334,67 @@ describe('old entries', () => {
     for (const by of [context, auditInstance(executor, { time })]) expect(await record(by, created)).toBeUndefined();
     expect(await sequences()).toEqual([3]);
     expect(await check()).toMatchObject({ valid: true, from: 3, to: 3 });
+  });
+});
+
+describe('no event is recorded where entries were removed', () => {
+  /** Others record, and what is old is removed: the place after what was recorded before is free again. */
+  const goOn = async ({ executor, time, organization, bring, remove }: Awaited<ReturnType<typeof newTenant>>) => {
+    for (let day = 0; day < 2; day++) {
+      time.now += RETENTION_MS + DAY_MS;
+      const other = auditInstance(executor, { time });
+      await recordOne(other, organization);
+      await recordOne(other, organization);
+      await bring();
+      await remove();
+    }
+  };
+
+  test('by an instance that has not recorded for longer than entries are kept', async () => {
+    const tenant = await newTenant();
+    const { sequences, recordMany, check } = tenant;
+    await goOn(tenant);
+    expect(await sequences()).toEqual([4, 5]);
+    await recordMany(2);
+    expect(await sequences()).toEqual([4, 5, 6, 7]);
+    expect(await check()).toMatchObject({ valid: true, from: 4, to: 7 });
+  });
+
+  test.each(['its own', 'one that another instance recorded meanwhile'])(
+    'by an instance that stands still before the insert: %s',
+    async (whose) => {
+      const tenant = await newTenant();
+      const { executor, time, organization, sequences, check } = tenant;
+      const others = auditInstance(executor, { time });
+      let isStill = false;
+      const slow = wrapped(executor, async (command, next) => {
+        if (command.op === 'insertOne' && command.collection === 'audit' && !isStill) {
+          isStill = true;
+          if (whose !== 'its own') await record(others, event);
+          await goOn(tenant);
+        }
+        return next();
+      });
+      const instance = auditInstance(slow, { time });
+      const event = await note(instance, organization);
+      // The event is as old as what was removed: whether another instance recorded it, nobody can tell any more.
+      expect(await record(instance, event)).toBeUndefined();
+      expect(instance.logged.map(({ event }) => event)).toEqual(['audit.note_refused']);
+      const before = await sequences();
+      expect(before[0]).toBeGreaterThan(3);
+      expect(await recordOne(instance, organization)).toMatchObject({ sequence: (before.at(-1) ?? 0) + 1 });
+      expect(await check()).toMatchObject({ valid: true, from: before[0] });
+    },
+  );
+
+  test('though it stands still for so long, what was recorded in a place that was free is there', async () => {
+    const { executor, time, organization, sequences } = await newTenant();
+    const slow = wrapped(executor, async (command, next) => {
+      if (command.op === 'insertOne' && command.collection === 'audit') time.now += DAY_MS;
+      return next();
+    });
+    expect(await recordOne(auditInstance(slow, { time }), organization)).toMatchObject({ sequence: 2 });
+    expect(await sequences()).toEqual([1, 2]);
   });
 });
 

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { listAudit } from '../../src/domain/audit/list.ts';
-import { countSignInFailure } from '../../src/domain/audit/sign-in-failures.ts';
+import { sealCheckpoint } from '../../src/domain/audit/sealing.ts';
+import { countSignInFailure, recordSignInFailuresOf } from '../../src/domain/audit/sign-in-failures.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { reconcile } from '../../src/domain/reconcile.ts';
 import { logIn } from '../../src/domain/session/log-in.ts';
@@ -80,6 +81,21 @@ describe('failed sign-ins to one account', () => {
     const { items } = await listAudit(context, { principal: other, limit: 100 });
     expect(items[0]).toMatchObject({ action: 'session.sign_in_failed', target: admin._id, count: 1 });
     expect(await counters()).toEqual([]);
+  });
+
+  test('that are as old as entries that were removed are removed as well, and nothing was tampered with', async () => {
+    await guess(['192.0.2.7']);
+    time.advance(13 * HOUR_MS);
+    const { checkpoints } = context.master;
+    const [checkpoint] = await checkpoints.find({ _id: owner.organization._id });
+    if (checkpoint === undefined) throw new Error('There is no checkpoint.');
+    const { key: _, seal: __, ...content } = checkpoint;
+    const removed = sealCheckpoint(context.seals, { ...content, removed_until: time.clock() });
+    await checkpoints.replaceOne({ _id: checkpoint._id }, removed);
+    const [before, logged] = [await recorded(), [] as string[]];
+    const log = (level: string, event: string) => void logged.push(`${level} ${event}`);
+    await recordSignInFailuresOf({ ...context, log }, owner.organization._id);
+    expect([await counters(), await recorded(), logged]).toEqual([[], before, ['info audit.sign_in_failures_removed']]);
   });
 
   test('make few entries an hour, and none is lost', async () => {

@@ -142,6 +142,8 @@ export type AuditTails = Map<
   {
     readonly sequence: number;
     readonly seal: string;
+    /** The time of the entry. */
+    readonly at: Date;
     /** When the checkpoint is due that this instance asked for last: no other is asked for before. */
     readonly checkpointDue: Date;
   }

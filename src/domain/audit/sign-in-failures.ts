@@ -12,7 +12,7 @@ import { blockOf } from '../rate-limit/address.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
 import { concealAddress, newAddressKey } from './address.ts';
 import type { Recording } from './record.ts';
-import { record } from './record.ts';
+import { mayBeRemoved, record } from './record.ts';
 import type { SignInFailures } from './schema.ts';
 import { AUDIT_ACTIONS } from './schema.ts';
 import { sealNote } from './sealing.ts';
@@ -125,6 +125,12 @@ export async function recordSignInFailures(context: Recording, failures: SignInF
     count: failures.count,
     at: failures.last_at,
   });
+  if (await mayBeRemoved(context, note)) {
+    // The service stood still for longer than entries are kept.
+    await signInFailures.deleteOne({ _id, event_id, last_at: failures.last_at });
+    context.log('info', 'audit.sign_in_failures_removed', { organization_id, count: failures.count });
+    return;
+  }
   const entry = await record(context, note);
   if (entry === undefined) {
     // No id of ours is another entry's: somebody put it there. The count is recorded under a new one, the next time.
