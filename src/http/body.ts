@@ -17,7 +17,7 @@ export const boundedBody: MiddlewareHandler<Env> = bodyLimit({
 });
 
 /**
- * Lets through what is JSON, says so, is not nested too deep and has one meaning: bytes that are not UTF-8, and a name
+ * Lets through, parsed, what is JSON, says so, is not nested too deep and has one meaning: bytes that are not UTF-8, and a name
  * twice in one object, are read in different ways by a proxy and by this service (RFC 7493, sections 2.1 and 2.3).
  * Answers 415 and 400.
  */
@@ -40,6 +40,7 @@ export const jsonBody = createMiddleware<Env>(async (c, next) => {
     return problem(c, 'malformed_json', 'The body is not well-formed JSON.');
   }
   if (countMembers(value) < members) return problem(c, 'malformed_json', 'Send each name once in an object.');
+  c.req.addValidatedData('json', value as object);
   await next();
 });
 

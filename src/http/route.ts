@@ -100,6 +100,7 @@ export function routeGroup(tag: string) {
     const { query, headers, body, answer, verb } = definition;
     const isChange = action !== undefined && method !== 'GET';
     const status = answer.status ?? (answer.schema === undefined ? 204 : 200);
+    const fields = { ...(query && { query }), ...(headers && { headers }) };
     const config: RouteConfig = {
       method: method.toLowerCase() as RouteConfig['method'],
       path,
@@ -107,16 +108,8 @@ export function routeGroup(tag: string) {
       summary,
       ...(description && { description }),
       ...(action && { security: [{ bearer: [] }] }),
-      middleware: [
-        ...(body ? [boundedBody] : []),
-        ...(action ? [authorized(action)] : []),
-        ...(body ? [jsonBody] : []),
-        ...(limit || isChange ? [limited(limit, { isChange, takesAway })] : []),
-        ...(gate ? [gated(gate)] : []),
-      ],
       request: {
-        ...(query && { query }),
-        ...(headers && { headers }),
+        ...fields,
         ...(body && { body: { required: true, content: { 'application/json': { schema: body } } } }),
       },
       responses: {
@@ -137,12 +130,21 @@ export function routeGroup(tag: string) {
         ]),
       },
     };
-    app.openapi(config, async (c) => {
+    const middleware = [
+      ...(body ? [boundedBody] : []),
+      ...(action ? [authorized(action)] : []),
+      ...(body ? [jsonBody] : []),
+      ...(limit || isChange ? [limited(limit, { isChange, takesAway })] : []),
+      ...(gate ? [gated(gate)] : []),
+    ];
+    app.openAPIRegistry.registerPath(config);
+    // Without the body, which would be parsed again, and its type judged by another rule than that of jsonBody.
+    app.openapi({ ...config, request: fields, middleware, hide: true }, async (c) => {
       const valid = (target: 'query' | 'header' | 'json') => c.req.valid(target as never) as object;
       const input = {
         ...(query && valid('query')),
         ...(headers && valid('header')),
-        ...(body && valid('json')),
+        ...(body && validBody(body, valid('json'))),
         ...(action && { principal: c.get('principal') }),
       } as Input<Query, Headers, Body, Required>;
       // A verb that may be cached says so.
@@ -183,6 +185,13 @@ const gated = (gate: (context: Context, c: HonoContext<Env>) => void) =>
     gate(c.get('context'), c);
     await next();
   });
+
+/** @throws {DomainError} invalid_input */
+function validBody(schema: z.ZodType, value: unknown): object {
+  const { data, error } = schema.safeParse(value);
+  if (error !== undefined) throw invalidInput(error.issues);
+  return data as object;
+}
 
 const invalidInput = (issues: readonly z.core.$ZodIssue[]): DomainError =>
   new DomainError('invalid_input', 'The input is not valid: see errors.', {

@@ -7,6 +7,14 @@ import { countStored } from '../../support/stored.ts';
 import type { TestEnv } from './test-env.ts';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
+/** Ways to write the type that a client or a proxy may send. */
+const JSON_TYPES = [
+  'application/json ; charset=utf-8',
+  'application/json;charset=utf-8',
+  'application/json;',
+  'application/json; x',
+  'APPLICATION/JSON',
+];
 const FIVE_MEGABYTES = 5 * 1024 * 1024;
 const DEPTH = 10_000;
 const PATIENCE_MS = 10_000;
@@ -73,6 +81,12 @@ export function bodySuite({ service, caller }: TestEnv): void {
         const untyped = await send(new TextEncoder().encode(JSON.stringify(valid())), {});
         expectProblem(untyped, 415, 'unsupported_media_type');
       }));
+
+    test('JSON is taken, whatever stands behind its type', async () => {
+      for (const type of JSON_TYPES) {
+        expectProblem(await send('{"x":1}', { 'Content-Type': type }), 422, 'invalid_input');
+      }
+    });
 
     test('a field that is not known is 422, and named', () =>
       nothingWritten(async () => {
