@@ -13,7 +13,6 @@ import type { Env } from './http/env.ts';
 import { problem, problemOf } from './http/problem.ts';
 import type { WaitUntil } from './http/request-context.ts';
 import { requestContext } from './http/request-context.ts';
-import { requestId } from './http/request-id.ts';
 import type { TargetOf } from './http/request-target.ts';
 import { pathOf } from './http/request-target.ts';
 import { accountRoutes } from './http/routes/account.ts';
@@ -41,7 +40,6 @@ export function createApp(
   targetOf: TargetOf = ({ url }) => url,
 ): OpenAPIHono<Env> {
   const app = new OpenAPIHono<Env>({ getPath: (request, options) => pathOf(targetOf(request, options?.env)) });
-  app.use(requestId(services.context));
   const clientAddress = createClientAddress(services.trustedProxies);
   app.use(
     requestContext(
@@ -134,8 +132,8 @@ const prepared = (services: Services) =>
 const outlivingItsAnswer = (waitUntil: WaitUntil) =>
   createMiddleware<Env>(async (c, next) => {
     const work = next();
-    const logLate = (error: unknown) =>
-      c.get('context').log('warn', 'request.failed_late', { request_id: c.get('requestId'), error });
+    const { log, request } = c.get('context');
+    const logLate = (error: unknown) => log('warn', 'request.failed_late', { request_id: request.id, error });
     waitUntil(c, work.catch(logLate));
     await work;
   });

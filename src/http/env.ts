@@ -4,7 +4,6 @@ import type { Principal } from '../domain/session/schema.ts';
 /** What a request carries through the middleware. */
 export type Env = {
   Variables: {
-    requestId: string;
     context: Context;
     /** Who is asking, where the route asked for it. */
     principal: Principal | undefined;

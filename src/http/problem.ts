@@ -98,7 +98,7 @@ export function problem(
     status,
     detail,
     code,
-    request_id: c.get('requestId'),
+    request_id: c.get('context').request.id,
     ...extra,
   };
   c.set('problem', code);
@@ -123,7 +123,7 @@ export function problemOf(c: HonoContext<Env>, error: unknown): Response {
   }
   // From the deadline in app.ts.
   if (error instanceof HTTPException && error.status === 503) {
-    c.get('context').log('warn', 'request.late', { request_id: c.get('requestId') });
+    c.get('context').log('warn', 'request.late', { request_id: c.get('context').request.id });
     return problem(
       c,
       'unavailable',
@@ -131,10 +131,10 @@ export function problemOf(c: HonoContext<Env>, error: unknown): Response {
     );
   }
   if (isStoreError(error, 'Unavailable', 'OutcomeUnknown')) {
-    c.get('context').log('warn', 'store.unavailable', { request_id: c.get('requestId'), code: error.code });
+    c.get('context').log('warn', 'store.unavailable', { request_id: c.get('context').request.id, code: error.code });
     return problem(c, 'unavailable', 'The service cannot reach its data at the moment. Try again.');
   }
-  c.get('context').log('error', 'request.failed', { request_id: c.get('requestId'), error });
+  c.get('context').log('error', 'request.failed', { request_id: c.get('context').request.id, error });
   return problem(c, 'internal_error', 'The service failed. Report the problem with its request id.');
 }
 
