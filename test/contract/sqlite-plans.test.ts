@@ -79,7 +79,6 @@ const QUERIES: readonly (readonly [collection: string, index: string, filter: Fi
   ['mails', 'admin_id_kind', { kind: 'verification', admin_id: ID, to_key: 'e' }],
   ['mails', 'admin_id_kind', { kind: 'verification', admin_id: ID, is_new_email: true }],
   ['mails', 'admin_id_kind', { kind: 'email_changed', admin_id: ID, 'undo.version': { $gte: 1, $lte: 2 } }],
-  ['mails', 'admin_id_kind', { admin_id: ID, 'token.admin_epoch': 1 }],
   ['mails', 'due_at', { due_at: { $lt: NOW } }, { due_at: 1 }],
   ['mails', 'expires_at', { expires_at: { $lt: NOW } }],
 ];

@@ -368,7 +368,10 @@ const SHOWN_BY: Readonly<Record<string, readonly AuditAction[]>> = {
     ...(['admin.email_verified', 'admin.password_reset', 'admin.email_changed'] as const),
     ...(['admin.email_change_undone', 'organization.deleted'] as const),
   ],
-  password_hash: ['admin.password_changed', 'admin.password_reset', 'organization.deleted'],
+  password_hash: [
+    ...(['admin.password_changed', 'admin.password_reset', 'organization.deleted'] as const),
+    ...(['admin.email_change_undone', 'admin.second_factor_disabled'] as const),
+  ],
   role: ['admin.role_changed', 'organization.deleted'],
   has_second_factor: ['admin.second_factor_enabled', 'admin.second_factor_disabled', 'organization.deleted'],
   removed_admin: ['admin.removed', 'organization.deleted'],

@@ -1,11 +1,13 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { forgotPassword, resetPassword } from '../../src/domain/admin/password.ts';
+import { changePassword, forgotPassword, resetPassword } from '../../src/domain/admin/password.ts';
 import { undoChange } from '../../src/domain/admin/undo.ts';
 import { resendVerification, verifyEmail } from '../../src/domain/admin/verify-email.ts';
 import type { AuditAction } from '../../src/domain/audit/schema.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { tokenText } from '../../src/domain/one-time-token/one-time-token.ts';
+import { deleteOrganization } from '../../src/domain/organization/delete.ts';
 import { previewUpdate } from '../../src/domain/organization/preview.ts';
+import { restoreOrganization } from '../../src/domain/organization/restore.ts';
 import { updateOrganization } from '../../src/domain/organization/update.ts';
 import { insertMail, sendDueMail, tokenMail } from '../../src/domain/outbox/outbox.ts';
 import type { MailDocument, Mailer, MailKind, Message } from '../../src/domain/outbox/schema.ts';
@@ -192,6 +194,106 @@ describe('the token that undoes a second factor', () => {
   });
 });
 
+test.each(['second_factor_enabled', 'email_changed'] as const)(
+  'an undo of %s leaves no password that fits',
+  async (kind) => {
+    const context = open({ DELETE_RETENTION_DAYS: '30' });
+    const owner = await verifiedOwner(context, 'No password');
+    const { email, _id } = owner.admin;
+    // A thief who changes the password, and is faster than the owner's reset after the undo.
+    await updateOrganization(context, { principal: await reload(context, owner), password: PASSWORD });
+    if (kind === 'email_changed') await changeTo(context, owner, 'thief@evil.example');
+    else await setUpFactor(context, owner, PASSWORD);
+    await undo(context, await newest(context, kind, email));
+    const admin = await adminOf(context, owner);
+    const principal = await reload(context, owner);
+    for (const password of [PASSWORD, 'TestPass123', '']) {
+      await expect(logIn(context, { email, password })).rejects.toMatchObject({ code: 'invalid_credentials' });
+      const change = changePassword(context, {
+        principal,
+        current_password: password,
+        new_password: `${PASSWORD} again`,
+      });
+      await expect(change).rejects.toMatchObject({ code: 'reauthentication_required' });
+    }
+    await deleteOrganization(context, { principal, organization_name: owner.organization.name });
+    const restore = (password: string) =>
+      restoreOrganization(context, { organization_name: owner.organization.name, email, password });
+    await expect(restore(PASSWORD)).rejects.toMatchObject({ code: 'invalid_credentials' });
+    expect(await context.master.admins.findOne({ _id })).toEqual(admin);
+    await forgotPassword(context, { email });
+    await resetPassword(context, {
+      token: await newest(context, 'password_reset', email),
+      password: 'the owner’s own',
+    });
+    await restore('the owner’s own');
+    await logIn(context, { email, password: 'the owner’s own' });
+    expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+  },
+);
+
+describe('an organization that a thief has deleted, and that is kept', () => {
+  const KEPT = { DELETE_RETENTION_DAYS: '30', AUDIT_RETENTION_DAYS: '0' };
+  const elsewhere = 'thief@evil.example';
+
+  /** Somebody with the owner's token, who changes email and password, and deletes. */
+  async function deletedByThief(context: Context, name: string, email?: string): Promise<Principal> {
+    const owner = await verifiedOwner(context, name);
+    await updateOrganization(context, { principal: owner, email, password: PASSWORD });
+    await deleteOrganization(context, { principal: await reload(context, owner), organization_name: name });
+    return owner;
+  }
+
+  test('is restored by its owner, after a reset by mail', async () => {
+    const context = open(KEPT);
+    const { admin } = await deletedByThief(context, 'Reset');
+    await forgotPassword(context, { email: admin.email, organization_name: 'Reset' });
+    const password = 'the owner’s own';
+    await resetPassword(context, { token: await newest(context, 'password_reset', admin.email), password });
+    await restoreOrganization(context, { organization_name: 'Reset', email: admin.email, password });
+    await logIn(context, { email: admin.email, password });
+    expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+  });
+
+  test('is restored after an undo too, whose notice is sent also when it was deleted by then', async () => {
+    const context = open(KEPT);
+    const { admin } = await deletedByThief(context, 'Undone', elsewhere);
+    await undo(context, await newest(context, 'email_changed', admin.email));
+    expect(sent.filter(({ to, subject }) => to === admin.email && /^Your email/.test(subject))).toHaveLength(1);
+    await forgotPassword(context, { email: admin.email });
+    const password = 'the owner’s own';
+    await resetPassword(context, { token: await newest(context, 'password_reset', admin.email), password });
+    await restoreOrganization(context, { organization_name: 'Undone', email: admin.email, password });
+    expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+  });
+
+  test('takes no token once its erasure has begun, whatever goes on at the same time', async () => {
+    const outcomes = new Set<string>();
+    for (let seed = 1; seed <= 40; seed++) {
+      const context = open(KEPT);
+      const { admin, organization } = await deletedByThief(context, `Purged ${seed}`);
+      time.advance(30 * DAY_MS - 1000);
+      await forgotPassword(context, { email: admin.email });
+      const token = await newest(context, 'password_reset', admin.email);
+      time.advance(2000);
+      const [reset] = await Promise.allSettled([
+        resetPassword(open(KEPT, shuffled(executor, seed)), { token, password: `${PASSWORD} ${seed}` }),
+        reconcile(open(KEPT, shuffled(executor, seed + 1000)), 0),
+      ]);
+      outcomes.add(reset.status);
+      if (reset.status === 'rejected')
+        expect(reset.reason).toMatchObject({ code: expect.stringMatching(/one_time|conflict/) });
+      time.advance(DAY_MS);
+      for (let round = 0; round < 3; round++) await reconcile(context, round);
+      expect(await context.master.organizations.findOne({ _id: organization._id })).toMatchObject({ status: 'erased' });
+      expect(await context.master.admins.count({ organization_id: organization._id })).toBe(0);
+      await expect(resetPassword(context, { token, password: PASSWORD })).rejects.toMatchObject(INVALID);
+      expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
+    }
+    expect(outcomes).toContain('fulfilled');
+  });
+});
+
 describe('the token that undoes a change of email', () => {
   test('removes a second factor that was set up since, and none from before', async () => {
     for (const env of [{}, REQUIRED]) {
@@ -282,12 +384,18 @@ describe('the token that undoes a change of email', () => {
       await undo(context, token);
       const admin = await context.master.admins.findOne({ _id: owner.admin._id });
       expect(admin).toMatchObject({ email, email_key: email, email_verified, epoch: owner.admin.epoch + 2 });
+      const password = 'TestPass123';
+      const organization_name = owner.organization.name;
+      const refused = { code: 'invalid_credentials' };
+      await expect(logIn(context, { email, password, organization_name })).rejects.toMatchObject(refused);
       expect(await context.master.sessions.count({ admin_id: owner.admin._id })).toBe(0);
       await expect(resetPassword(context, { token: reset, password: PASSWORD })).rejects.toMatchObject(INVALID);
       await expect(verifyEmail(context, { token: verification })).rejects.toMatchObject(INVALID);
       await expect(undo(context, token)).rejects.toMatchObject(INVALID);
       expect((await recorded(context, owner)).slice(-2)).toEqual(['admin.email_changed', 'admin.email_change_undone']);
-      await logIn(context, { email, password: 'TestPass123', organization_name: owner.organization.name });
+      await forgotPassword(context, { email, organization_name });
+      await resetPassword(context, { token: await newest(context, 'password_reset', email), password });
+      await logIn(context, { email, password, organization_name });
     }
     expect(await findAuditViolations(context.master, context.seals)).toEqual([]);
   });

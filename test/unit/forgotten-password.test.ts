@@ -2,15 +2,19 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { forgotPassword, resetPassword } from '../../src/domain/admin/password.ts';
 import type { Context } from '../../src/domain/context.ts';
 import { createOrganization } from '../../src/domain/organization/create.ts';
+import { updateOrganization } from '../../src/domain/organization/update.ts';
 import { MailError } from '../../src/domain/outbox/mailer.ts';
 import { reconcile } from '../../src/domain/reconcile.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
+import type { Executor } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
 import { createInstance, keptMails, principalOf, virtualTime } from '../support/instance.ts';
+import { countingExecutor } from '../support/store-calls.ts';
 
 const VICTIM = 'victim@example.com';
 const PASSWORD = 'a password nobody has';
 
+let executor: Executor;
 let time: ReturnType<typeof virtualTime>;
 let kept: ReturnType<typeof keptMails>;
 let isAway: boolean;
@@ -21,8 +25,9 @@ beforeEach(async () => {
   kept = keptMails();
   isAway = false;
   const { mailer } = kept.platform;
+  executor = createSqliteExecutor(openSqliteFile(':memory:'));
   const services = createInstance(
-    createSqliteExecutor(openSqliteFile(':memory:')),
+    executor,
     {},
     {
       ...kept.platform,
@@ -75,17 +80,55 @@ describe('a request for a new password', () => {
     expect((await owner()).admin.password_hash).toBe(`plain:${PASSWORD} again`);
   });
 
-  test('names the organization first that it is for, then verified accounts, then the oldest, eight at most', async () => {
-    for (let index = 1; index <= 9; index++) await accountOf(`Old ${index}`);
-    await accountOf('Verified', true);
+  test('names verified accounts first, then the organization that it is for, then the oldest, eight at most', async () => {
+    const named = (word: string, count: number) => Array.from({ length: count }, (_, index) => `${word} ${index + 1}`);
+    for (const name of named('Old', 9)) await accountOf(name);
+    await accountOf('Verified 1', true);
     await accountOf('New');
     await ask('New');
     await ask();
-    const old = (count: number) => Array.from({ length: count }, (_, index) => `Old ${index + 1}`);
+    for (const name of named('Verified', 9).slice(1)) await accountOf(name, true);
+    await ask('New');
+    await ask('Verified 9');
     expect(resets().map(names)).toEqual([
-      ['New', 'Verified', ...old(6)],
-      ['Verified', ...old(7)],
+      ['Verified 1', 'New', ...named('Old', 6)],
+      ['Verified 1', ...named('Old', 7)],
+      [...named('Verified', 7), 'New'],
+      [...named('Verified', 7), 'Verified 9'],
     ]);
+  });
+
+  test('costs the same each time, whether there is an account or not, while the first one is under way', async () => {
+    await accountOf('Own');
+    const counting = countingExecutor(executor);
+    // Nothing is sent.
+    const own = createInstance(counting, {}, { time }).context;
+    for (const email of [VICTIM, 'nobody@example.com']) {
+      for (let asked = 1; asked <= 3; asked++) {
+        const { calls } = await counting.measure(() => forgotPassword(own, { email }));
+        expect(calls.rounds).toEqual([['insertOne mails']]);
+      }
+      expect(await context.master.mails.count({ kind: 'password_forgotten', to_key: email })).toBe(3);
+    }
+  });
+
+  test('is answered for a verified account, however often a thief changes the password', async () => {
+    const owner = await accountOf('Own', true);
+    for (let index = 1; index <= 10; index++) {
+      await updateOrganization(context, { principal: await owner(), password: `${PASSWORD} ${index}` });
+    }
+    await ask();
+    expect(names(resets()[0])).toEqual(['Own']);
+  });
+
+  test('of a verified address has a budget that no other spelling of the mailbox uses up', async () => {
+    await accountOf('Own', true);
+    for (const [index, email] of ['v.ictim@example.com', 'victim+bait@example.com'].entries()) {
+      await accountOf(`Bait ${index}`, true, email);
+      for (let asked = 1; asked <= 6; asked++) await ask(undefined, email);
+    }
+    await ask();
+    expect(resets().filter(({ to }) => to === VICTIM)).toHaveLength(1);
   });
 
   test('for an organization by name is answered whatever older accounts there are', async () => {
@@ -125,7 +168,7 @@ describe('a request for a new password', () => {
     }
     expect(resets()).toEqual([]);
     isAway = false;
-    time.advance(1000);
+    time.advance(60_000);
     await reconcile(context, 0);
     expect(resets()).toHaveLength(1);
     for (let asked = 2; asked <= 6; asked++) await ask();

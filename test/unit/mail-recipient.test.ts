@@ -127,7 +127,7 @@ describe('mails to one address', () => {
         context = createInstance(executor, required ? { REQUIRE_VERIFIED_EMAIL: required } : {}, { time }).context;
       });
 
-      test('come, or there is no change by a stolen token', async () => {
+      test('come, where they bring a token that undoes it, or there is no change by a stolen token', async () => {
         const { admin, organization } = await accountOf('Mine', { email_verified: false });
         const principal = () => principalOf(context, organization._id, admin._id);
         const { secret } = await beginSecondFactor(context, {
@@ -140,7 +140,6 @@ describe('mails to one address', () => {
         const code = codeOf(secret, { at: time.clock().getTime() });
         const changes = [
           async () => updateOrganization(context, { principal: await principal(), email: 'thief@evil.example' }),
-          async () => updateOrganization(context, { principal: await principal(), password: `${PASSWORD} x` }),
           async () =>
             updateOrganization(context, {
               principal: await principal(),
@@ -160,7 +159,7 @@ describe('mails to one address', () => {
         expect(await queued('email_changed')).toBe(1);
       });
 
-      test('burn no recovery code where they cannot come', async () => {
+      test('are left out, where they bring no token, and stop no change', async () => {
         const { admin, organization } = await accountOf('Factor', { email_verified: false });
         const principal = () => principalOf(context, organization._id, admin._id);
         const { secret } = await beginSecondFactor(context, {
@@ -170,16 +169,34 @@ describe('mails to one address', () => {
         const code = codeOf(secret, { at: time.clock().getTime() });
         const { recovery_codes } = await confirmSecondFactor(context, { principal: await principal(), code });
         for (let index = 1; index <= 5; index++) await create(`Bait ${index}`);
-        const remove = async () =>
-          removeSecondFactor(context, {
-            principal: await principal(),
-            current_password: PASSWORD,
-            code: recovery_codes[0],
-          });
-        await expect(remove()).rejects.toMatchObject(REFUSED);
-        time.advance(HOUR_MS + 1000);
-        await remove();
-        expect(await queued('second_factor_disabled')).toBe(1);
+        await removeSecondFactor(context, {
+          principal: await principal(),
+          current_password: PASSWORD,
+          code: recovery_codes[0],
+        });
+        await updateOrganization(context, { principal: await principal(), password: `${PASSWORD} again` });
+        const now = await context.master.admins.findOne({ _id: admin._id });
+        expect(now).toMatchObject({ second_factor: null, password_hash: `plain:${PASSWORD} again` });
+        expect((await queued('second_factor_disabled')) + (await queued('password_changed'))).toBe(0);
+      });
+
+      test('are not counted for a change that is refused', async () => {
+        const { admin, organization } = await accountOf('Refused', { email_verified: false });
+        const principal = await principalOf(context, organization._id, admin._id);
+        const taken = { email: 'taken@example.com', email_key: 'taken@example.com' };
+        await context.master.admins.insertOne({ ...admin, ...taken, _id: context.newId() });
+        const busy = {
+          ...context,
+          passwords: { ...context.passwords, hash: () => Promise.reject(new Error('Busy.')) },
+        };
+        for (let index = 1; index <= 6; index++) {
+          const asked = updateOrganization(context, { principal, email: taken.email });
+          await expect(asked).rejects.toMatchObject({ code: 'admin_email_taken' });
+          const both = { principal, email: 'next@example.com', password: PASSWORD };
+          await expect(updateOrganization(busy, both)).rejects.toThrow('Busy.');
+        }
+        await updateOrganization(context, { principal, email: 'next@example.com' });
+        expect(await queued('email_changed')).toBe(1);
       });
 
       test('by a token from its own mailbox stop no change', async () => {

@@ -57,8 +57,8 @@ export async function makeChange(
 }
 
 /**
- * Changes an admin as the token of a mail permits. Every session, and every other token of the account as it was, ends.
- * The change itself ends the token: a refusal, or a crash before it, leaves the token good.
+ * Changes an admin as the token of a mail permits. Every session, and every other token of the account as it was, ends:
+ * nothing but this ends the tokens of resets. The change itself ends the token: a refusal, or a crash before it, leaves the token good.
  * @param changeOf the change of the admin as it is when it is made
  * @throws {DomainError} invalid_one_time_token, admin_email_taken, operation_in_progress, conflict
  */
@@ -73,13 +73,13 @@ export async function changeByToken(
     const { admin } = account;
     const { notices, ...recorded } = await changeOf(admin);
     const enqueue = (change: AdminChange) => enqueueNotices(context, { admin, change, notices });
-    const refusal = await makeChange(context, account, { ...recorded, enqueue });
+    const set = { ...recorded.set, token_epoch: (admin.token_epoch ?? 0) + 1 };
+    const refusal = await makeChange(context, account, { ...recorded, set, enqueue });
     if (refusal === undefined) {
       const before = { admin_id: admin._id, epoch: { $lte: currentEpoch(account) } };
-      const tokens = { admin_id: admin._id, 'token.admin_epoch': admin.epoch };
       await Promise.all([
         retryOnUnknownOutcome(context, () => sessions.deleteMany(before)),
-        retryOnUnknownOutcome(context, () => mails.deleteMany(tokens)),
+        retryOnUnknownOutcome(context, () => mails.deleteOne({ _id: mail._id })),
       ]);
       return;
     }

@@ -26,8 +26,8 @@ export async function changePassword(
 }
 
 /**
- * Takes a request for a new password. It is one write, for every address alike: accounts are looked for, and mails sent,
- * after the answer. Until then, the same request again changes nothing.
+ * Takes a request for a new password. It is one write, for every address alike, however often it is asked: accounts are
+ * looked for, and mails sent, after the answer.
  */
 export async function forgotPassword(
   context: Context,
@@ -36,8 +36,7 @@ export async function forgotPassword(
   const { email, organization_name } = input;
   const to_key = emailKey(email);
   const organization_key = organization_name === undefined ? null : (organizationKey(organization_name) ?? '');
-  const _id = context.keyedHash(JSON.stringify(['password forgotten', to_key, organization_key]));
-  const request = { _id, kind: 'password_forgotten', to: email, to_key, organization_key } as const;
+  const request = { kind: 'password_forgotten', to: email, to_key, organization_key } as const;
   sendInBackground(context, [await insertMail(context, request)]);
 }
 

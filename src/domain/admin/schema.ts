@@ -12,6 +12,7 @@ export type AdminDocument = {
   readonly email_key: string;
   /** Whether the address was shown to be the admin's. */
   readonly email_verified: boolean;
+  /** Empty after an undo, until the password is reset: no password fits. */
   readonly password_hash: string;
   /** Another one with each new password, and the same with a stronger hash of it; absent for the first password. */
   readonly password_id?: string;
@@ -23,6 +24,8 @@ export type AdminDocument = {
   readonly version: number;
   /** Raised by what must end the tokens issued so far: another email, password or role, and logging out everywhere. */
   readonly epoch: number;
+  /** Raised by each change that the token of a mail made, and by nothing else; absent: there was none. */
+  readonly token_epoch?: number;
   /** The change or operation that last changed this admin: it is made once, and the audit log must know of it. */
   readonly changed_by: string;
   /** Addresses that the admin signed in from, as keyed hashes with the password: until when each is known. */
@@ -52,7 +55,9 @@ export type AdminChange = {
   readonly admin_id: string;
   readonly version: number;
   readonly set: {
-    readonly [field: string]: string | boolean | Date | NonNullable<AdminDocument['undone']> | SecondFactor | null;
+    readonly [field: string]:
+      | (string | number | boolean | Date | NonNullable<AdminDocument['undone']> | SecondFactor)
+      | null;
   };
   /** What is recorded of it, sealed together: the first one's `event_id` is the change's own id. */
   readonly audit: PendingAudit;

@@ -13,7 +13,8 @@ const FACTOR_REMOVED = {
 
 /**
  * Undoes a change that somebody else may have made, by the token that the account's address got with the notice of it.
- * Every session and every other token of the account as it was ends. The password stays.
+ * Every session and every other token of the account as it was ends. The password may be known to that somebody: no
+ * password fits any more, until it is reset.
  *
  * For a second factor: that one is removed, and no other. For another email, asked for or in force: the account keeps the
  * address, or gets it back, without a second factor set up since. Then the tokens that would undo later changes of email
@@ -26,7 +27,10 @@ export async function undoChange(context: Context, { token }: { readonly token: 
   const { undo, to: email, to_key: email_key } = mail;
   if (undo === undefined) throw invalidOneTimeToken();
   await changeByToken(context, mail, async (admin): Promise<TokenChange> => {
-    if (mail.kind === 'second_factor_enabled') return FACTOR_REMOVED;
+    const noPassword = { password_hash: '', password_id: context.newId() };
+    if (mail.kind === 'second_factor_enabled') {
+      return { ...FACTOR_REMOVED, set: { ...FACTOR_REMOVED.set, ...noPassword } };
+    }
     await forgetUndone(context, admin);
     const isFactorSince = (admin.second_factor?.version ?? -1) >= undo.version;
     const isSame = admin.email_key === email_key;
@@ -38,6 +42,7 @@ export async function undoChange(context: Context, { token }: { readonly token: 
         email_key,
         email_verified: undo.email_verified || (isSame && admin.email_verified),
         undone: { from: undo.version, to: admin.version },
+        ...noPassword,
         ...(isFactorSince && FACTOR_REMOVED.set),
       },
     };

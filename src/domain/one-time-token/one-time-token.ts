@@ -4,7 +4,7 @@
  * crash, and cannot be read in the store. A presented secret is compared by its hash.
  */
 import type { Account } from '../admin/account.ts';
-import { findAccount } from '../admin/account.ts';
+import { findAccount, KEPT } from '../admin/account.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import type { Needs } from '../context.ts';
 import { DomainError } from '../errors.ts';
@@ -21,7 +21,7 @@ const FORM = /^([0-9a-f-]{36})\.([0-9a-f]{64})$/;
 
 type Token = NonNullable<MailDocument['token']>;
 
-/** A token for the mail of this id. @param adminEpoch the admin's epoch for which it is good; null: for no admin's */
+/** A token for the mail of this id. @param adminEpoch the epoch of the admin for which it is good; null: for none */
 export async function newToken(context: Needs<'keyedHash'>, mailId: string, adminEpoch: number | null): Promise<Token> {
   const salt = randomHex(SALT_BYTES);
   return { salt, hash: await sha256(secretOf(context, mailId, salt)), admin_epoch: adminEpoch };
@@ -38,9 +38,10 @@ const secretOf = ({ keyedHash }: Needs<'keyedHash'>, mailId: string, salt: strin
   keyedHash(`one-time token ${mailId} ${salt}`);
 
 /**
- * Whether an admin's token is still good. It ends with another email, and when the admin's epoch rises. One that undoes
- * a change outlives both, so that no thief can end it. For a second factor, it is good while that very one is in force;
- * for a change of email, until that, or an earlier one, is undone.
+ * Whether an admin's token is still good. A verification ends with another email, and when the admin's epoch rises. What
+ * gives an owner the account back ends by nothing that a thief can do who is signed in. A reset ends with another email,
+ * and with any change that a mailed token makes. What undoes a second factor is good while that very one is in force;
+ * what undoes a change of email, until that, or an earlier one, is undone.
  */
 export function isGoodFor({ kind, token, undo, is_new_email, to_key }: MailDocument, admin: AdminDocument): boolean {
   if (undo !== undefined) {
@@ -48,7 +49,8 @@ export function isGoodFor({ kind, token, undo, is_new_email, to_key }: MailDocum
     const { from, to } = admin.undone ?? { from: 0, to: -1 };
     return undo.version < from || undo.version > to;
   }
-  return token?.admin_epoch === admin.epoch && (is_new_email === true || to_key === admin.email_key);
+  const epoch = kind === 'password_reset' ? (admin.token_epoch ?? 0) : admin.epoch;
+  return token?.admin_epoch === epoch && (is_new_email === true || to_key === admin.email_key);
 }
 
 /**
@@ -76,7 +78,7 @@ export async function findMail(
  * @throws {DomainError} invalid_one_time_token
  */
 export async function accountOf(context: Needs<'master'>, mail: MailDocument): Promise<Account> {
-  const account = await findAccount(context, mail);
+  const account = await findAccount(context, mail, KEPT);
   if (account === undefined || !isGoodFor(mail, account.admin)) throw invalidOneTimeToken();
   return account;
 }

@@ -80,10 +80,10 @@ async function change(
   await limitUpdate(context, organization, { newName, email: asked });
   const signedInAt = await requireFreshSignIn(context, input);
   const isOther = asked !== undefined && emailKey(asked) !== admin.email_key;
+  if (isOther) await requireFreeEmail(context, admin, asked);
   // Another address waits until it is verified, where the configuration says so.
   const waits = isOther && context.settings.requireVerifiedEmail;
   const email = waits ? undefined : asked;
-  if (waits) await requireFreeEmail(context, admin, asked);
   const newEmail = isOther ? { email: asked, waits } : undefined;
   const [notices, actions]: [Notice[], AuditAction[]] = [[], []];
   if (isOther) notices.push('email_changed');
@@ -92,12 +92,12 @@ async function change(
     notices.push('password_changed');
     actions.push('admin.password_changed');
   }
-  await requireNotices(context, admin, { notices, newEmail });
-
   const set = {
     ...(email !== undefined && { email, email_key: emailKey(email), email_verified: admin.email_verified && !isOther }),
     ...(password !== undefined && (await hashNewPassword(context, password, passwordField))),
   };
+  // Last: what is refused draws nothing on the budgets of receivers.
+  await requireNotices(context, admin, { notices, newEmail });
   const adminChange = actions.length === 0 ? null : await toAdminChange(context, principal, { actions, set });
   const mails = await enqueueChangeMails(context, { admin, change: adminChange, notices, newEmail });
   let updated = organization;

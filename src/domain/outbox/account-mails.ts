@@ -4,7 +4,7 @@ import type { EnqueueContext } from './outbox.ts';
 import { enqueueMail, insertMail, requireRecipientBudget } from './outbox.ts';
 import type { MailDocument, Notice } from './schema.ts';
 
-/** Those that bring a token: see admin/undo.ts. */
+/** Those that bring a token: see admin/undo.ts. Without them there is no change. */
 const UNDOABLE: readonly Notice[] = ['email_changed', 'second_factor_enabled'];
 
 type Change = {
@@ -23,8 +23,8 @@ type NewEmail = {
 };
 
 /**
- * Counts the mails about a change by an admin who is signed in. Without them there is no such change: whoever has a
- * stolen token changes nothing that the account's address is not told of.
+ * Counts the mails that a change by an admin who is signed in must not be without: the notices whose token undoes it, so
+ * that whoever has a stolen token takes no account away that is not told of it; and the mail to an address that waits.
  * @throws {DomainError} too_many_requests, busy
  */
 export async function requireNotices(
@@ -32,7 +32,8 @@ export async function requireNotices(
   { email_key: to_key, email_verified: isVerified }: AdminDocument,
   { notices, newEmail }: { readonly notices: readonly Notice[]; readonly newEmail?: NewEmail | undefined },
 ): Promise<void> {
-  await Promise.all(notices.map((kind) => requireRecipientBudget(context, { kind, to_key, isVerified })));
+  const undoable = notices.filter((kind) => UNDOABLE.includes(kind));
+  await Promise.all(undoable.map((kind) => requireRecipientBudget(context, { kind, to_key, isVerified })));
   if (!newEmail?.waits) return;
   await requireRecipientBudget(context, { kind: 'verification', to_key: emailKey(newEmail.email) });
 }
@@ -47,7 +48,7 @@ export async function enqueueChangeMails(
   { newEmail, ...input }: Change & { readonly newEmail?: NewEmail | undefined },
 ): Promise<MailDocument[]> {
   // First: there is no token for an address that the present one is not told of.
-  const mails = await Promise.all(input.notices.map((kind) => insertMail(context, noticeOf(kind, input, newEmail))));
+  const mails = await enqueueNotices(context, input, newEmail);
   if (newEmail === undefined) return mails;
   const { _id: admin_id, organization_id, epoch } = input.admin;
   const { email: to, waits } = newEmail;
@@ -60,12 +61,20 @@ export async function enqueueChangeMails(
 }
 
 /**
- * Enqueues the notices of a change by a mailed token, before the change is written. One whose receiver has had too many
- * mails is left out: whoever has the token reads that mailbox, and the change is not refused for it.
+ * Enqueues the notices of a change, before the change is written. One that brings no token is left out where its receiver
+ * has had too many mails: strangers, who can cause those, keep nobody from changing the password.
  */
-export async function enqueueNotices(context: EnqueueContext, change: Change): Promise<MailDocument[]> {
+export async function enqueueNotices(
+  context: EnqueueContext,
+  change: Change,
+  newEmail?: NewEmail,
+): Promise<MailDocument[]> {
   const isVerified = change.admin.email_verified;
-  const mails = change.notices.map((kind) => enqueueMail(context, { ...noticeOf(kind, change), isVerified }));
+  const mails = change.notices.map((kind) =>
+    UNDOABLE.includes(kind)
+      ? insertMail(context, noticeOf(kind, change, newEmail))
+      : enqueueMail(context, { ...noticeOf(kind, change), isVerified }),
+  );
   return (await Promise.all(mails)).flat();
 }
 

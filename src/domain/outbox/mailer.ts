@@ -1,8 +1,8 @@
 import type { Message } from './schema.ts';
 
 /**
- * `refused`: this message is refused for good. `postponed`: this message, or its receiver, is refused for now; others
- * may go. `away`: the mailer cannot be reached or used, so no message goes.
+ * `refused`: this message is refused for good. `postponed`: this message, or its receiver, is refused for now, or nobody
+ * knows whether it was taken; others may go. `away`: the mailer cannot be reached or used, so no message goes.
  */
 export type MailFailure = 'refused' | 'postponed' | 'away';
 

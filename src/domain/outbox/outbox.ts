@@ -5,7 +5,7 @@
  */
 
 import type { Account } from '../admin/account.ts';
-import { findAccounts } from '../admin/account.ts';
+import { findAccounts, KEPT } from '../admin/account.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import { wasChangedBy } from '../audit/pending.ts';
 import type { Needs } from '../context.ts';
@@ -21,9 +21,12 @@ import { LIFETIME_MS, NOTICES } from './schema.ts';
 import type { MailPart } from './wording.ts';
 import { toMessage } from './wording.ts';
 
-/** The accounts of one address that a mail brings tokens for; and that are looked at, of active organizations or not. */
+/** The accounts of one address that a mail brings tokens for; and that are looked at, of whatever organizations. */
 const MAX_ACCOUNTS = 8;
 const MAX_FOUND = 100;
+
+/** The time until the next try doubles up to this, in milliseconds. */
+const LONGEST_MS = 6 * 60 * 60 * 1000;
 
 export type EnqueueContext = BudgetContext & Needs<'newId' | 'wait'>;
 
@@ -31,7 +34,7 @@ type SendContext = EnqueueContext & Needs<'mailer'>;
 
 type NewMail = Pick<MailDocument, 'kind' | 'to' | 'to_key'> &
   Partial<Omit<MailDocument, 'token' | 'attempts' | 'due_at' | 'created_at' | 'expires_at'>> & {
-    /** For a kind that brings a token: the admin's epoch for which it is good, or null. */
+    /** For a kind that brings a token: the admin's epoch, or `token_epoch`, for which it is good, or null. */
     readonly epoch?: number | null;
   };
 
@@ -62,17 +65,20 @@ export async function requireRecipientBudget(context: EnqueueContext, mail: Coun
 
 /**
  * Counts a mail for its receiver, over all kinds, senders and organizations. What strangers can cause is counted by
- * itself, so that they cannot keep an owner from the mails of the own account. Notices to a verified address are never
- * held back.
+ * itself, so that they cannot keep a verified owner from the mails of the own account. Notices to a verified address are
+ * neither counted nor held back: a thief who causes them must not use up the owner's resets.
  * @returns the seconds until there may be another one, when this one may not be sent
  */
 async function countForRecipient(
   context: EnqueueContext,
   { kind, to_key, isVerified = false }: Counted,
 ): Promise<number | undefined> {
+  if (isVerified && NOTICES.some((notice) => notice === kind)) return undefined;
+  const counted = recipientClass(kind, isVerified);
   const budget = {
     name: 'mail-recipient',
-    owner: JSON.stringify([recipientClass(kind, isVerified), mailboxOf(to_key)]),
+    // Of a verified account exactly the address: another spelling may be another's mailbox.
+    owner: JSON.stringify([counted, counted === 'account' ? to_key : mailboxOf(to_key)]),
     limit: context.settings.limits.mailRecipient,
     silent: true,
   };
@@ -81,7 +87,7 @@ async function countForRecipient(
     if (error instanceof DomainError) return { granted: false, seconds: 1 } as const;
     throw error;
   });
-  if (consumed.granted || (isVerified && NOTICES.some((notice) => notice === kind))) return undefined;
+  if (consumed.granted) return undefined;
   context.log('warn', 'mail.over_budget', { request_id: context.request.id, kind });
   return consumed.seconds;
 }
@@ -131,8 +137,8 @@ export async function insertMail(context: EnqueueContext, { epoch, ...fields }: 
 /** A mail that brings an admin a token, to the admin's present address. */
 export const tokenMail = (
   kind: 'verification' | 'password_reset',
-  { _id: admin_id, organization_id, email: to, email_key: to_key, epoch }: AdminDocument,
-) => ({ kind, organization_id, admin_id, to, to_key, epoch });
+  { _id: admin_id, organization_id, email: to, email_key: to_key, epoch, token_epoch = 0 }: AdminDocument,
+) => ({ kind, organization_id, admin_id, to, to_key, epoch: kind === 'password_reset' ? token_epoch : epoch });
 
 /** Removes mails about a change that was refused. */
 export async function cancelMails({ master }: Needs<'master'>, mails: readonly MailDocument[]): Promise<void> {
@@ -157,7 +163,8 @@ type SendResult = 'mailer_away' | undefined;
 export async function sendDueMail(context: SendContext, { _id, due_at, attempts }: MailDocument): Promise<SendResult> {
   const { mails, organizations, admins } = context.master;
   if (due_at === null) return undefined;
-  const next = new Date(context.clock().getTime() + context.settings.leaseMs * 2 ** attempts);
+  const ms = Math.min(context.settings.leaseMs * 2 ** attempts, LONGEST_MS);
+  const next = new Date(context.clock().getTime() + ms);
   const mail = await mails.findOneAndUpdate({ _id, due_at }, { $set: { due_at: next }, $inc: { attempts: 1 } });
   if (mail === undefined) return undefined;
   if (mail.expires_at <= context.clock()) return giveUp(context, mail);
@@ -183,10 +190,9 @@ async function sendResets(context: SendContext, request: MailDocument): Promise<
     await mails.deleteOne({ _id });
   };
   const accounts = await accountsFor(context, request);
-  const account = accounts.find(({ admin }) => admin.email_verified) ?? accounts[0];
-  if (account === undefined) return drop();
+  if (accounts[0] === undefined) return drop();
   // The address as an account has it: whoever asked has spelled it in the request.
-  const { email: to, email_verified: isVerified } = account.admin;
+  const { email: to, email_verified: isVerified } = accounts[0].admin;
   if (is_counted !== true) {
     if ((await countForRecipient(context, { kind, to_key, isVerified })) !== undefined) return drop();
     await mails.updateOne({ _id }, { $set: { is_counted: true } });
@@ -199,7 +205,7 @@ async function sendResets(context: SendContext, request: MailDocument): Promise<
 
 /** The token that a request brings an admin: the same one when its mail is sent again. */
 async function resetOf(context: EnqueueContext, request: MailDocument, admin: AdminDocument): Promise<MailDocument> {
-  const source = ['password reset', request._id, request.created_at, admin._id, admin.epoch];
+  const source = ['password reset', request._id, admin._id, admin.token_epoch ?? 0];
   // Of the form that one-time tokens ask of an id.
   const _id = context.keyedHash(JSON.stringify(source)).slice(0, 36);
   const inserted = await insertMail(context, { ...tokenMail('password_reset', admin), _id });
@@ -207,17 +213,20 @@ async function resetOf(context: EnqueueContext, request: MailDocument, admin: Ad
 }
 
 /**
- * The accounts that a request may be for: the one of the organization that is named, then the others of the address. None,
- * where the named organization has none.
+ * The accounts that a request may be for: the verified ones of the address, the one of the organization that is named,
+ * then the oldest. None, where the named organization has none.
  */
 async function accountsFor(
   context: Needs<'master'>,
   { to_key: email_key, organization_key }: MailDocument,
 ): Promise<Account[]> {
-  const own = await findAccounts(context, { email_key, organization_key, limit: MAX_FOUND });
+  const wanted = { email_key, organization_key, status: KEPT, limit: MAX_FOUND };
+  const own = await findAccounts(context, wanted);
   if (organization_key === null || own.length === 0) return own.slice(0, MAX_ACCOUNTS);
-  const all = await findAccounts(context, { email_key, organization_key: null, limit: MAX_FOUND });
-  return [...own, ...all.filter(({ admin }) => admin._id !== own[0]?.admin._id)].slice(0, MAX_ACCOUNTS);
+  const all = await findAccounts(context, { ...wanted, organization_key: null });
+  const others = all.filter(({ admin }) => admin._id !== own[0]?.admin._id).slice(0, MAX_ACCOUNTS - 1);
+  const verified = others.filter(({ admin }) => admin.email_verified);
+  return [...verified, ...own, ...others.slice(verified.length)];
 }
 
 /** Whether the thing that a mail is about has happened, may still happen, or will not. */
@@ -229,8 +238,8 @@ export async function deliveryDecision(
 ): Promise<'send' | 'wait' | 'drop'> {
   if (organization === undefined) return 'drop';
   if (organization.status === 'creating') return 'wait';
-  if (organization.status !== 'active') return 'drop';
-  if (mail.invitation !== null) return 'send';
+  if (!KEPT.$in.some((status) => status === organization.status)) return 'drop';
+  if (mail.invitation !== null) return organization.status === 'active' ? 'send' : 'drop';
   if (admin === undefined) return 'drop';
   if (mail.change !== null && !(await wasChangedBy(context, admin, mail.change.id))) {
     return admin.version <= mail.change.version ? 'wait' : 'drop';
@@ -250,10 +259,7 @@ async function deliver(context: SendContext, mail: MailDocument, parts: readonly
     const isLast = mail.due_at === null || mail.due_at >= mail.expires_at;
     if (error.failure === 'refused' || isLast) return giveUp(context, mail, error);
     context.log('warn', 'mail.not_sent', { mail_id: _id, kind, attempts: mail.attempts, error });
-    if (error.failure === 'postponed') return undefined;
-    // That says nothing of this mail: the next try is not put off the longer for it.
-    await mails.updateOne({ _id }, { $inc: { attempts: -1 } });
-    return 'mailer_away';
+    return error.failure === 'away' ? 'mailer_away' : undefined;
   }
   if (token === null) await mails.deleteOne({ _id });
   else await mails.updateOne({ _id }, { $set: { due_at: null } });

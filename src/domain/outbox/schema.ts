@@ -49,7 +49,10 @@ export type MailDocument = {
     readonly salt: string;
     /** SHA-256 of the secret, in hex. The secret itself is nowhere. */
     readonly hash: string;
-    /** The admin's epoch for which it is good; null for `invitation`, and for what undoes a change. */
+    /**
+     * The admin's epoch for which it is good, or for a `password_reset` the admin's `token_epoch`; null for `invitation`,
+     * and for what undoes a change.
+     */
     readonly admin_epoch: number | null;
   } | null;
   /** For a `verification`: its token makes `to` the admin's address. */

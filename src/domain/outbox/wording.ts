@@ -70,14 +70,14 @@ const WORDINGS: Readonly<Record<MailKind, Wording>> = {
       change === null
         ? `Somebody, hopefully you, asked for another email address of your account as an admin of the organization ${organization}. It takes the place of this one when it is confirmed.`
         : `Your account as an admin of the organization ${organization} has another email address now. This one can no longer sign in.`,
-      'If it was not you, undo it, once, within seven days: the account keeps this address, or gets it back, a second factor set up since is removed, and every sign-in ends. Then ask for a new password at once.',
+      'If it was not you, undo it, once, within seven days: the account keeps this address, or gets it back, a second factor set up since is removed, the password is no longer good, and every sign-in ends. Then choose a new password: ask for a mail to do so (POST /admin/password/forgot).',
     ],
     request: UNDO,
   },
   email_change_undone: {
     subject: 'Your email address: a change was undone',
     paragraphs: (organization) => [
-      `Your account as an admin of the organization ${organization} has its former email address back, by the link that was sent there when it was changed. This address can no longer sign in. Every sign-in has ended, and a second factor set up since the change is removed.`,
+      `Your account as an admin of the organization ${organization} has its former email address back, by the link that was sent there when it was changed. This address can no longer sign in. Every sign-in has ended, the password is no longer good, and a second factor set up since the change is removed.`,
       'If it was not you, tell an owner of the organization at once.',
     ],
   },
@@ -93,7 +93,7 @@ const WORDINGS: Readonly<Record<MailKind, Wording>> = {
     paragraphs: (organization) => [
       `Your account as an admin of the organization ${organization} asks for the code of an authenticator app at each sign-in now. Every other sign-in from before has ended.`,
       'Keep the recovery codes in a safe place.',
-      'If it was not you, undo it, once, within seven days: the second factor is removed, and every sign-in ends. Then ask for a new password at once.',
+      'If it was not you, undo it, once, within seven days: the second factor is removed, the password is no longer good, and every sign-in ends. Then choose a new password: ask for a mail to do so (POST /admin/password/forgot).',
     ],
     request: UNDO,
   },

@@ -99,8 +99,6 @@ export async function removeSecondFactor(
   if (!(await isCurrentPassword(context, { ...principal, password }))) throw notReauthenticated();
   const needsNoCode = recoveryCodesLeft(admin) === 0 && isFreshSignIn(context, principal);
   if (code === undefined && !needsNoCode) throw notReauthenticated();
-  // Before a recovery code is used up.
-  await requireNotices(context, admin, { notices: ['second_factor_disabled'] });
   if (code !== undefined && !(await useCode(context, { account: principal, factor, code }))) throw notReauthenticated();
   // A recovery code that was used has changed the admin. What ended this session meanwhile must not.
   const now = await requireAdmin(context, organization, admin._id);

@@ -99,7 +99,7 @@ async function findCandidates(
   email_key: string,
   organization_key: string | null,
 ): Promise<Account[]> {
-  const accounts = await findAccounts(context, { email_key, organization_key, limit: MAX_ACCOUNTS });
+  const accounts = await findAccounts(context, { email_key, organization_key, status: 'active', limit: MAX_ACCOUNTS });
   const verified = accounts.filter(({ admin }) => admin.email_verified);
   return verified.length > 0 ? verified : accounts.slice(0, 1);
 }

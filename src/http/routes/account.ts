@@ -51,10 +51,11 @@ export function accountRoutes() {
   });
   route('POST /undo', {
     summary: 'Undo another email, or a second factor, by the token of the notice; every sign-in ends',
-    description: 'Then reset the password: it stays as it is, and may be known to others.',
+    description:
+      'The password is no longer good: then choose a new one by POST /admin/password/forgot. Nobody signs in before.',
     ...BY_TOKEN,
     body: mailed,
-    answer: { description: 'The account has its former email, or no second factor.' },
+    answer: { description: 'The account has its former email, or no second factor, and no password.' },
     verb: undoChange,
   });
   route('POST /verify-email/resend', {

@@ -54,6 +54,7 @@ async function post(url: string, request: RequestInit): Promise<number> {
     await response.body?.cancel();
     return response.status;
   } catch (error) {
-    throw new MailError('The mail provider cannot be reached.', { failure: 'away', cause: error });
+    // Nobody knows how far it came: the provider may have taken the message, or ended the connection for what is in it.
+    throw new MailError('The mail provider gave no answer.', { failure: 'postponed', cause: error });
   }
 }

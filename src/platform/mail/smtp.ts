@@ -20,7 +20,7 @@ type SmtpOptions = {
 
 /** Mail by SMTP (RFC 5321), a connection a message. */
 export function createSmtpMailer({ url, from, allowPlain }: SmtpOptions): Mailer {
-  const transport = createTransport({
+  const options = {
     url,
     requireTLS: !allowPlain,
     connectionTimeout: TIMEOUT_MS,
@@ -28,15 +28,22 @@ export function createSmtpMailer({ url, from, allowPlain }: SmtpOptions): Mailer
     socketTimeout: TIMEOUT_MS,
     disableFileAccess: true,
     disableUrlAccess: true,
-  });
+  };
   return {
     send: async (message) => {
       requireSafe(message);
+      let isHandedOver = false;
+      const logger = {
+        // nodemailer says so when all of the message is on its way.
+        info: ({ tnx }: { tnx?: unknown }) => {
+          isHandedOver ||= tnx === 'message';
+        },
+      };
       try {
-        await transport.sendMail(composed(message, from));
+        await createTransport({ ...options, logger }).sendMail(composed(message, from));
         return 'sent';
       } catch (error) {
-        throw notTaken(error);
+        throw notTaken(error, isHandedOver);
       }
     },
   };
@@ -54,14 +61,16 @@ export const composed = ({ id, to, subject, text, html }: Message, from: Sender)
   headers: { 'Auto-Submitted': 'auto-generated' },
 });
 
-/** What is refused before there is a receiver, or by 421, is not about one message. A 5xx is for good (RFC 5321, 4.2.1). */
-function notTaken(error: unknown): MailError {
+/**
+ * What is refused before there is a receiver, or by 421, is not about one message, unless that was handed over: a server
+ * may take it, or end the connection, for what is in it. A 5xx is for good (RFC 5321, 4.2.1).
+ */
+function notTaken(error: unknown, isHandedOver: boolean): MailError {
   const { responseCode, code, command } = error as { responseCode?: unknown; code?: unknown; command?: unknown };
   const reply = typeof responseCode === 'number' ? responseCode : undefined;
+  const isOfMessage = (code === 'EENVELOPE' || code === 'EMESSAGE') && reply !== 421;
   let failure: MailFailure = 'away';
-  if ((code === 'EENVELOPE' || code === 'EMESSAGE') && reply !== 421) {
-    if (reply !== undefined && reply >= 500) failure = 'refused';
-    else if (command !== 'MAIL FROM') failure = 'postponed';
-  }
+  if (isOfMessage && reply !== undefined && reply >= 500) failure = 'refused';
+  else if (isHandedOver || (isOfMessage && command !== 'MAIL FROM')) failure = 'postponed';
   return new MailError('The mail server did not take the message.', { failure, code: reply, cause: error });
 }

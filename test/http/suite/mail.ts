@@ -83,7 +83,12 @@ export function mailSuite({ caller, mailbox }: TestEnv): void {
       );
       for (const token of [undo, thiefsUndo]) await expectRefused('/admin/undo', token);
       await expectRefused('/admin/verify-email', thiefs);
-      expect(await me(await caller().tokenFor(tenant))).toMatchObject({
+      expectProblem(await caller().login(tenant), 401, 'invalid_credentials');
+      expect((await post('/admin/password/forgot', { email: tenant.email })).status).toBe(202);
+      const password = caller().newPassword();
+      const reset = { token: await mailed(tenant.email, RESET), password };
+      expect((await post('/admin/password/reset', reset)).status).toBe(204);
+      expect(await me(await caller().tokenFor({ ...tenant, password }))).toMatchObject({
         admin_email: tenant.email,
         email_verified: true,
       });
