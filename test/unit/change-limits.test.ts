@@ -170,6 +170,19 @@ describe('the changes of one admin', () => {
     expect(elsewhere.status).toBe(200);
   });
 
+  test('that are refused use up nothing of what the others at the address have', async () => {
+    await open({ LIMIT_CHANGE: '1/3600' });
+    const account = await newAccount();
+    const same = () => update(account.token, { email: account.email });
+    expect(await repeat(8, account, same)).toEqual([200, ...Array(7).fill(429)]);
+    const statuses: number[] = [];
+    for (let others = 0; others < 4; others++) {
+      const { token } = await newAccount();
+      statuses.push((await update(token, { new_organization_name: `Renamed ${others}` })).status);
+    }
+    expect(statuses).toEqual([200, 200, 200, 429]);
+  });
+
   test('over the budget are refused with the time to wait, and neither hash nor leave an entry', async () => {
     await open({ LIMIT_CHANGE: '1/3600' });
     const account = await newAccount();

@@ -12,14 +12,17 @@ const BUDGET_NAMES: { readonly [A in LimitedAction]?: string } = {
 /**
  * Consumes one attempt of the budget that the caller's address has for an action, and of its neighbourhood's. The
  * service's own work, which has no address, is not counted.
- * @param times how many times the limit they have
  * @throws {DomainError} too_many_requests, busy
  */
-export async function limitByAddress(context: BudgetContext, action: LimitedAction, times = 1): Promise<void> {
-  const { address } = context.request;
-  if (address === null) return;
-  const budget = { name: BUDGET_NAMES[action] ?? action, limit: multiplied(context.settings.limits[action], times) };
-  await requireBudget(context, { ...budget, owner: subscriberOf(address) }, ...neighbourhoodBudgets(address, budget));
+export const limitByAddress = (context: BudgetContext, action: LimitedAction): Promise<void> =>
+  requireBudget(context, ...addressBudgets(context, action));
+
+/** The budgets that the caller's address and its neighbourhood have for an action, with so many times its limit. */
+export function addressBudgets({ request, settings }: BudgetContext, action: LimitedAction, times = 1): Budget[] {
+  const { address } = request;
+  if (address === null) return [];
+  const budget = { name: BUDGET_NAMES[action] ?? action, limit: multiplied(settings.limits[action], times) };
+  return [{ ...budget, owner: subscriberOf(address) }, ...neighbourhoodBudgets(address, budget)];
 }
 
 /**
