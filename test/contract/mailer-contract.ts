@@ -103,8 +103,8 @@ export function mailerContract(name: string, open: () => Promise<MailerUnderTest
 
     it('tells what is refused for good, what for now, and what is no message’s fault, without a word of the other side', async () => {
       if (under.answer === undefined) return;
-      const failures = { refuses: 'refused', postpones: 'postponed', away: 'away' } as const;
-      for (const how of ['refuses', 'postpones', 'away'] as const) {
+      const failures = { refuses: 'refused', postpones: 'postponed', drops: 'postponed', away: 'away' } as const;
+      for (const how of ['refuses', 'postpones', 'drops', 'away'] as const) {
         under.answer(how);
         const error = await under.mailer.send(message()).catch((thrown: unknown) => thrown);
         under.answer('takes');

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { simpleParser } from 'mailparser';
 import { SMTPServer } from 'smtp-server';
@@ -24,8 +25,11 @@ export type Mailbox = {
   all(): Promise<ReceivedMail[]>;
 };
 
-/** How a server answers: it takes mail, refuses each message for good or for now, or is not to be used for now. */
-export type Answering = 'takes' | 'refuses' | 'postpones' | 'away';
+/**
+ * How a server answers: it takes mail, refuses each message for good or for now, ends the connection when it has all of
+ * the message, or is not to be used for now.
+ */
+export type Answering = 'takes' | 'refuses' | 'postpones' | 'drops' | 'away';
 
 export type MailServer = Mailbox & {
   readonly url: string;
@@ -69,20 +73,26 @@ function list(directory: string): string[] {
 export async function startSmtpServer(): Promise<MailServer> {
   const received: Buffer[] = [];
   let answering: Answering = 'takes';
-  const refusal = (how: Exclude<Answering, 'takes'>) =>
+  let last: Socket | undefined;
+  const refusal = (how: Exclude<Answering, 'takes' | 'drops'>) =>
     Object.assign(new Error('Refused'), { responseCode: { refuses: 550, postpones: 451, away: 421 }[how] });
   const server = new SMTPServer({
     disabledCommands: ['STARTTLS'],
     authOptional: true,
-    onRcptTo: (_address, _session, callback) => callback(answering === 'takes' ? null : refusal(answering)),
+    onRcptTo: (_address, _session, callback) =>
+      callback(answering === 'takes' || answering === 'drops' ? null : refusal(answering)),
     onData: (stream, _session, callback) => {
       const chunks: Buffer[] = [];
       stream.on('data', (chunk: Buffer) => chunks.push(chunk));
       stream.on('end', () => {
+        if (answering === 'drops') return void last?.destroy();
         received.push(Buffer.concat(chunks));
         callback();
       });
     },
+  });
+  server.server.on('connection', (socket: Socket) => {
+    last = socket;
   });
   const port = await freePort();
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
@@ -104,6 +114,7 @@ export async function startMailProvider(token: string): Promise<MailServer> {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const said = Buffer.concat(chunks).toString();
+    if (answering === 'drops') return void request.socket.destroy();
     const known = request.headers.authorization === `Bearer ${token}` && request.method === 'POST';
     const status = known ? { takes: 200, refuses: 422, postpones: 429, away: 503 }[answering] : 401;
     if (status === 200) received.push(fromApi(said, String(request.headers['idempotency-key'])));
