@@ -16,6 +16,7 @@ const QUERIES: readonly (readonly [collection: string, index: string, filter: Fi
   ['organizations', '_id', { _id: ID, 'operation.id': ID, 'operation.step': 'moving' }],
   ['organizations', '_id', { _id: { $in: [ID, 'b'] }, status: 'active', key: 'k' }],
   ['organizations', 'key_status', { key: 'k', status: 'active' }],
+  ['organizations', 'key_status', { key: 'k', status: { $in: ['active', 'deleted'] } }],
   ['organizations', 'key_status', { key: 'k', status: 'deleted', purge_at: { $gt: NOW } }],
   ['organizations', 'due_at', { due_at: { $lt: NOW } }, { due_at: 1 }],
   ['admins', '_id', { organization_id: ID, _id: ID }],

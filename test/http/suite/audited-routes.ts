@@ -50,6 +50,12 @@ export function auditedRoutesSuite({ caller, mailbox }: TestEnv): void {
     let email = '';
     let factored = { email: '', password: '', code: '' };
     const samePerson = () => ({ email, password: next.password });
+    const reset = async (of: string) => {
+      email = of;
+      await caller().request('POST', '/admin/password/forgot', { body: { email } });
+      const token = await mailed(email, /^Choose a new password/);
+      return caller().request('POST', '/admin/password/reset', { body: { token, password: choose() } });
+    };
     return {
       'POST /org/create': {
         actions: ['organization.created'],
@@ -108,12 +114,7 @@ export function auditedRoutesSuite({ caller, mailbox }: TestEnv): void {
       },
       'POST /admin/password/reset': {
         actions: ['admin.password_reset'],
-        make: async (tenant) => {
-          email = tenant.email;
-          await caller().request('POST', '/admin/password/forgot', { body: { email } });
-          const token = await mailed(email, /^Choose a new password/);
-          return caller().request('POST', '/admin/password/reset', { body: { token, password: choose() } });
-        },
+        make: (tenant) => reset(tenant.email),
         credentials: samePerson,
       },
       'POST /admin/verify-email': {
@@ -129,8 +130,12 @@ export function auditedRoutesSuite({ caller, mailbox }: TestEnv): void {
           const changed = await caller().update(tenant.token, { email: newEmail() });
           expect(changed.status, changed.text).toBe(200);
           const body = { token: await mailed(tenant.email, /^Your email address/) };
-          return caller().request('POST', '/admin/undo', { body });
+          const undone = await caller().request('POST', '/admin/undo', { body });
+          // There is no password until then.
+          await reset(tenant.email);
+          return undone;
         },
+        credentials: samePerson,
       },
       'POST /org/invites': { actions: ['admin.invited'], make: ({ token }) => invite(token, newEmail()) },
       'DELETE /org/invites': {
