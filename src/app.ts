@@ -14,7 +14,7 @@ import { problem, problemOf } from './http/problem.ts';
 import type { WaitUntil } from './http/request-context.ts';
 import { requestContext } from './http/request-context.ts';
 import type { TargetOf } from './http/request-target.ts';
-import { pathOf } from './http/request-target.ts';
+import { pathOf, validUrl } from './http/request-target.ts';
 import { accountRoutes } from './http/routes/account.ts';
 import { adminRoutes } from './http/routes/admin.ts';
 import { adminsRoutes } from './http/routes/admins.ts';
@@ -67,8 +67,9 @@ export function createApp(
     return problem(c, 'unavailable', 'The service is not configured correctly. Its log says what to change.');
   });
 
-  app.use('/org/*', prepared(services));
-  app.use('/admin/*', prepared(services));
+  // Not for checks of health: on Bun, a request of HTTP/1.0 without a Host header has no URL that parses.
+  app.use('/org/*', validUrl, prepared(services));
+  app.use('/admin/*', validUrl, prepared(services));
   app.route('/health', healthRoutes(services.checkReady));
   app.route('/.well-known', wellKnownRoutes());
   app.route('/org', orgRoutes(services.context.settings));

@@ -7,13 +7,22 @@ import { problem } from './problem.ts';
 /** The largest request body, in bytes: many times what any input of the service takes. */
 const MAX_BODY_BYTES = 64 * 1024;
 
+const UNREADABLE = 'Send all of the body, as JSON in UTF-8.';
+
 /** The deepest nesting of a request body: no input of the service takes more. */
 const MAX_DEPTH = 32;
 
-/** Bounds the body, whether its length is announced or not. Answers 413. */
-export const boundedBody: MiddlewareHandler<Env> = bodyLimit({
+const limitBody: MiddlewareHandler<Env> = bodyLimit({
   maxSize: MAX_BODY_BYTES,
   onError: (c) => problem(c, 'body_too_large', `Send a body of at most ${MAX_BODY_BYTES} bytes.`),
+});
+
+/** Bounds the body, whether its length is announced or not. Answers 413, and 400 where the caller left in the middle. */
+export const boundedBody = createMiddleware<Env>(async (c, next) => {
+  const reading = limitBody(c, async () => {}) as Promise<Response | undefined>;
+  const refused = await reading.catch(() => problem(c, 'malformed_json', UNREADABLE));
+  if (refused !== undefined) return refused;
+  await next();
 });
 
 /**
@@ -26,8 +35,8 @@ export const jsonBody = createMiddleware<Env>(async (c, next) => {
   if (type !== 'application/json') {
     return problem(c, 'unsupported_media_type', 'Send JSON, with Content-Type: application/json.');
   }
-  const text = decodeUtf8(await c.req.arrayBuffer());
-  if (text === undefined) return problem(c, 'malformed_json', 'Send JSON in UTF-8.');
+  const text = await c.req.arrayBuffer().then(decodeUtf8, () => undefined);
+  if (text === undefined) return problem(c, 'malformed_json', UNREADABLE);
   const { depth, members } = shapeOf(text);
   // Before the text is parsed: a parser would have nested by then.
   if (depth > MAX_DEPTH) {

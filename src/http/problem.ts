@@ -38,6 +38,7 @@ const PROBLEMS = {
   too_many_requests: { status: 429, title: 'Too many requests' },
   busy: { status: 503, title: 'Busy' },
   unavailable: { status: 503, title: 'Unavailable' },
+  malformed_request: { status: 400, title: 'Malformed request' },
   malformed_json: { status: 400, title: 'Malformed JSON' },
   not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
@@ -49,7 +50,7 @@ const PROBLEMS = {
 /** What each status means, for /openapi.json. */
 export const STATUS_DESCRIPTIONS = {
   308: 'The organization left this name by a rename: see Location.',
-  400: 'Malformed JSON.',
+  400: 'A malformed request, or malformed JSON.',
   401: 'No valid token, or wrong credentials.',
   403: 'Not permitted, or a recent sign-in is needed.',
   404: 'Not there.',

@@ -1,3 +1,7 @@
+import { createMiddleware } from 'hono/factory';
+import type { Env } from './env.ts';
+import { problem } from './problem.ts';
+
 /** The request target as the runtime shows it: in origin form (`/path?query`) or as an absolute URL. */
 export type TargetOf = (request: Request, env: unknown) => string;
 
@@ -11,3 +15,15 @@ export function pathOf(target: string): string {
   const end = target.includes('#') ? -1 : target.indexOf('?');
   return target.slice(Math.max(start, 0), end < 0 ? undefined : end);
 }
+
+/**
+ * Refuses a request whose URL does not parse (Bun takes any Host header), or has credentials (Node takes any absolute
+ * target): its body could not be read. Answers 400.
+ */
+export const validUrl = createMiddleware<Env>(async (c, next) => {
+  const url = URL.parse(c.req.url);
+  if (url === null || url.username !== '' || url.password !== '') {
+    return problem(c, 'malformed_request', 'Send a valid Host header, and no user or password in the URL.');
+  }
+  await next();
+});
