@@ -15,7 +15,7 @@ export type Budget = {
   readonly owner: string;
   /** Null: there is none, and every attempt is granted. */
   readonly limit: Limit | null;
-  /** Its windows grow: one account or one device is guessed at. What strangers share is closed for one window at most. */
+  /** Its windows grow: one account is guessed at, from one device, address or block of addresses. */
   readonly grows?: boolean;
   /** The answer's headers do not tell of it. */
   readonly silent?: boolean;

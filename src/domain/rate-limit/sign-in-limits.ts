@@ -7,7 +7,8 @@
  *   and one of ten times that size for all blocks together (LIMIT_LOGIN_ACCOUNT). Callers that the account does not
  *   recognize share them. Only the first one's window grows: the others can be used up from elsewhere;
  * - an address or a device that signed in to the account before, changed its password or verified its email has a budget
- *   of its own instead, until the password is changed. Nobody else can use it up, and a correct password resets it.
+ *   of its own instead, until the password is changed. A correct password resets it. Nobody else can use up a device's;
+ *   an address's is used up by all who share the address and have no device cookie.
  *
  * The answer's headers tell of one budget of the account, by one name, whichever it is.
  *

@@ -34,8 +34,9 @@ export const measureBson = (document: Document): number => BSON.calculateObjectS
 
 /**
  * An executor with a pooled client of its own. Connects at the first command; a server that comes back is found. A
- * command ends within its time, and the server is told to stop after it (maxTimeMS); a merge has no time of its own,
- * but each of its calls has the executor's. The driver's `timeoutMS` has no effect since 7.9.
+ * command ends within its time, and the server is told to stop after it (maxTimeMS), except where it makes indexes. A
+ * merge has no time of its own, but each of its calls has the executor's. The driver's `timeoutMS` has no effect since
+ * 7.9.
  */
 export function createMongoExecutor({ uri, timeoutMs, poolSize = POOL_SIZE }: MongoOptions): Executor {
   const client = new MongoClient(uri, clientOptions(timeoutMs, poolSize));
@@ -122,9 +123,11 @@ const HANDLERS: { readonly [O in Op]: (call: Call, command: CommandOf<O>) => Pro
   createCollection: async (call, command) => {
     const made = await createCollection(call, command);
     const { database, collection, indexes } = command;
-    // As a plain command: the driver's createIndexes does not pass the time limit on.
-    const createIndexes = { createIndexes: collection, indexes, ...call.writing };
-    if (indexes.length > 0) await call.client.db(database).command(createIndexes);
+    // On a large collection it takes minutes. Without a limit, the server goes on when the caller has given up, and the
+    // next call finds the indexes made.
+    const { writeConcern } = call.writing;
+    if (indexes.length > 0)
+      await call.client.db(database).command({ createIndexes: collection, indexes, writeConcern });
     return made;
   },
   renameCollection: async (call, { database, collection, to }) => {
