@@ -16,10 +16,13 @@ import { sendDueMail } from './outbox/outbox.ts';
 import { syncLateWrites } from './tenant-data/late-writes.ts';
 
 /**
- * Items of a kind that one round takes at most: the rest comes in the next one. Full pages of all kinds take about 1,000
+ * Items of a kind that one round takes at most: the rest comes in the next one. Full pages of all kinds take about 1,200
  * store calls, and the ends of long logs as many again.
  */
 const PAGE = 20;
+
+/** Likewise, of names that late writes are looked for at: one call finds out for all of them. */
+const CLAIMS = 100;
 
 /** How long one round goes on with a kind, in milliseconds: the next one waits for it. */
 const KIND_MS = 10_000;
@@ -63,9 +66,9 @@ async function whatIsDue(context: Context, organization: OrganizationDocument): 
 async function lookForLateWrites(context: Context, now: Date): Promise<Outcome> {
   return guarded(context, 'claims', async () => {
     const filter = { kind: 'collection', due_at: { $lt: now } };
-    const claims = await context.master.collections.find(filter, { sort: { due_at: 1 }, limit: PAGE });
+    const claims = await context.master.collections.find(filter, { sort: { due_at: 1 }, limit: CLAIMS });
     if (claims.length > 0) await syncLateWrites(context, claims);
-    return claims.length === PAGE ? 'full' : 'done';
+    return claims.length === CLAIMS ? 'full' : 'done';
   });
 }
 

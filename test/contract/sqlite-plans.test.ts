@@ -64,6 +64,8 @@ const QUERIES: readonly (readonly [collection: string, index: string, filter: Fi
   ['sign_in_failures', '_id', { _id: ID, event_id: ID }],
   ['sign_in_failures', 'organization_id', { organization_id: ID }],
   ['sign_in_failures', 'first_at', { first_at: { $lt: NOW } }, { first_at: 1 }],
+  ['sign_in_failures', 'organization_id', { organization_id: '', first_at: { $lt: NOW } }, { first_at: 1 }],
+  ['sign_in_failures', '_id', { organization_id: '', first_at: { $lt: NOW }, _id: { $in: [ID, 'b'] } }],
   ['mails', '_id', { _id: ID, kind: 'verification' }],
   ['mails', '_id', { _id: ID, kind: { $in: ['email_changed', 'second_factor_enabled'] } }],
   ['mails', 'organization_id_kind', { organization_id: ID }],

@@ -333,6 +333,32 @@ test('a late write to a name that was left is merged within a minute, and looks 
   expect(await names()).not.toContain(collection);
 });
 
+test('late writes to 100 names are looked for in one round, by one call', async () => {
+  const owner = await ownerOf(context, 'Left');
+  await rename(owner, 'Moved');
+  const { collections } = context.master;
+  const [former] = await collections.find({ kind: 'collection', state: 'former' });
+  if (former === undefined) throw new Error('No name was left.');
+  const place = (index: number) => ({ ...former.placement, collection: `org_left_${index}` });
+  for (let index = 1; index < 100; index++) {
+    await collections.insertOne({ ...former, _id: `${former._id}_${index}`, placement: place(index) });
+  }
+  const lists: string[] = [];
+  const recording: Executor = {
+    ...executor,
+    execute: <O extends Op>(command: CommandOf<O>) => {
+      if (command.op === 'listCollections') lists.push(command.op);
+      return executor.execute(command);
+    },
+  };
+  const other = instance({}, recording);
+  await other.prepare();
+  time.advance(MINUTE_MS);
+  await other.reconcile();
+  expect(lists).toHaveLength(1);
+  expect(await collections.count({ kind: 'collection', due_at: { $lt: time.clock() } })).toBe(0);
+});
+
 test('a deleted organization whose move is open is kept until the time to restore it is over', async () => {
   const refusing: Executor = {
     ...executor,

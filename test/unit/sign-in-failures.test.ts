@@ -125,6 +125,22 @@ describe('failed sign-ins to one account', () => {
 });
 
 describe('failed sign-ins to accounts that do not exist', () => {
+  test('do not stand before those of accounts that do', async () => {
+    const request = { id: 'test', address: '192.0.2.1', device: null };
+    for (let made = 1; made <= 300; made++) {
+      const wanted = `somebody-${made}@example.com`;
+      await countSignInFailure({ ...context, request }, { wanted, accounts: [], action: 'session.sign_in_failed' });
+    }
+    time.advance(1000);
+    await guess(['192.0.2.7']);
+    const before = await recorded();
+    time.advance(HOUR_MS + 1000);
+    expect(await reconcile(context, 0)).toBe(true);
+    expect(new Set((await counters()).map(({ admin_id }) => admin_id))).toEqual(new Set([owner.admin._id]));
+    await reconcile(context, 0);
+    expect([await counters(), await recorded()]).toEqual([[], before + 1]);
+  });
+
   test('have a bounded number of counters, which tell nothing, and are forgotten', async () => {
     const request = { id: 'test', address: '192.0.2.1', device: null };
     for (let made = 1; made <= MADE_UP; made++) {

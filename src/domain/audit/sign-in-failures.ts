@@ -7,6 +7,8 @@
 import { isStoreError } from '../../store/port.ts';
 import type { AdminDocument } from '../admin/schema.ts';
 import type { Needs } from '../context.ts';
+import type { Outcome } from '../in-batches.ts';
+import { removeInBatches } from '../in-batches.ts';
 import type { OrganizationDocument } from '../organization/schema.ts';
 import { blockOf } from '../rate-limit/address.ts';
 import { retryOnUnknownOutcome } from '../retry.ts';
@@ -105,12 +107,14 @@ export async function recordSignInFailuresOf(context: Recording, organizationId:
 }
 
 /** Records failures in one entry, and counts on from there. */
-export async function recordSignInFailures(context: Recording, failures: SignInFailures): Promise<void> {
+export async function recordSignInFailures(context: Recording, failures: SignInFailures): Promise<Outcome | undefined> {
   const { signInFailures } = context.master;
   const { _id, organization_id, admin_id, action, event_id, address, request_id } = failures;
   if (organization_id === '') {
-    await signInFailures.deleteOne({ _id, event_id });
-    return;
+    // With it, all that are due: there are thousands, and those of accounts that exist stand behind them.
+    if ((await signInFailures.deleteOne({ _id, event_id })) === 0) return undefined;
+    const due = { organization_id, first_at: { $lt: countedSince(context) } };
+    return removeInBatches(context, signInFailures, due, { first_at: 1 });
   }
   const note = sealNote(context.seals, {
     organization_id,
