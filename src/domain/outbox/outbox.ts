@@ -180,8 +180,9 @@ export async function sendDueMail(context: SendContext, { _id, due_at, attempts 
 }
 
 /**
- * Answers a request for a new password, by one mail with a token for each account of the address: so the owner's token is
- * in it, whoever asked, and whichever request the budget lets through.
+ * Answers a request for a new password, by one mail with a token for each account of the address: so a verified owner's
+ * token is in it, whoever asked, and whichever request the budget lets through. An unverified owner's can be kept out, by
+ * older accounts of the address, or by other spellings of the mailbox, which use up its budget.
  */
 async function sendResets(context: SendContext, request: MailDocument): Promise<SendResult> {
   const { mails } = context.master;
