@@ -158,7 +158,7 @@ export function createServices(config: Config, platform: Platform) {
     prepared = true;
   };
   // Not from 0: an instance that lives for one round has its turn at each kind of what expires, minute by minute.
-  let rounds = Math.floor(clock().getTime() / (MINUTE_SECONDS * 1000));
+  let turn = Math.floor(clock().getTime() / (MINUTE_SECONDS * 1000));
   return {
     /** What the service does by itself works with this one. */
     context,
@@ -191,7 +191,7 @@ export function createServices(config: Config, platform: Platform) {
     /** One round of due work: see domain/reconcile.ts. True: the next one should come at once. */
     reconcile: async (): Promise<boolean> => {
       await prepare();
-      return reconcile(context, rounds++);
+      return reconcile(context, turn, () => turn++);
     },
     close: () => store.close(),
   };

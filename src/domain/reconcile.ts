@@ -31,10 +31,11 @@ const KIND_MS = 10_000;
  * One round of due work: each kind is asked for what is due, a bounded page at a time, each item guarded by itself. An
  * idle round costs the same few calls however many organizations there are. Any number of instances may run it at
  * once, and any of them may die in it.
- * @param round counts the rounds of this instance: what has expired is cleared a kind a round
+ * @param turn which kind of what has expired is removed in this round
+ * @param onCleared called when nothing is left of that one: the next one has its turn
  * @returns whether a page was full, so that the next round should come at once
  */
-export async function reconcile(context: Context, round: number): Promise<boolean> {
+export async function reconcile(context: Context, turn: number, onCleared = () => {}): Promise<boolean> {
   const { organizations, admins, signInFailures, checkpoints, mails, names } = context.master;
   const now = context.clock();
   const pages = [
@@ -46,13 +47,14 @@ export async function reconcile(context: Context, round: number): Promise<boolea
     ),
     await each(context, checkpoints, 'due_at', now, (checkpoint) => writeDueCheckpoint(context, checkpoint)),
     await each(context, mails, 'due_at', now, (mail) => sendDueMail(context, mail)),
-    // Names whose lease is over; and what has expired, where the store does not clear it up by itself.
+    // Names whose lease is over.
     await guarded(context, 'names', () =>
       removeInBatches(context, names, { kind: 'name', due_at: { $lt: now } }, { due_at: 1 }),
     ),
-    await removeExpired(context, round, now),
   ];
-  return pages.includes('full');
+  const expired = await removeExpired(context, turn, now);
+  if (expired === 'done') onCleared();
+  return [...pages, expired].includes('full');
 }
 
 async function whatIsDue(context: Context, organization: OrganizationDocument): Promise<unknown> {
@@ -118,10 +120,10 @@ async function guarded(context: Context, kind: string, work: () => Promise<Outco
   }
 }
 
-async function removeExpired(context: Context, round: number, now: Date): Promise<Outcome> {
+async function removeExpired(context: Context, turn: number, now: Date): Promise<Outcome> {
   const { sessions, idempotency, budgets, mails, checkpoints } = context.master;
   const kinds = [sessions, idempotency, budgets, mails];
-  const kind = kinds[round % (kinds.length + 1)] as unknown as Collection<Expiring> | undefined;
+  const kind = kinds[turn % (kinds.length + 1)] as unknown as Collection<Expiring> | undefined;
   if (kind !== undefined) {
     const expired = { expires_at: { $lt: now } };
     return guarded(context, 'expired', () => removeInBatches(context, kind, expired, { expires_at: 1 }));

@@ -399,6 +399,26 @@ test('a rename asked for again with the old name is done, however the new one is
   expect(again.access_token).toBeUndefined();
 });
 
+test('what has expired of one kind is removed before the next kind has its turn', async () => {
+  const kinds: string[] = [];
+  let finds = 0;
+  const batch = Array.from({ length: 1000 }, (_, index) => ({ _id: `expired ${index}` }));
+  const growing: Executor = {
+    ...executor,
+    execute: async <O extends Op>(command: CommandOf<O>) => {
+      const { op, collection, filter = {} } = command as unknown as { op: Op; collection: string; filter?: object };
+      if (op !== 'find' || !('expires_at' in filter)) return executor.execute(command);
+      if (kinds.at(-1) !== collection) kinds.push(collection);
+      return (collection === 'budgets' && finds++ < 45 ? batch : []) as never;
+    },
+  };
+  const other = instance({}, growing);
+  // Each of the five kinds has one round, whichever is first, and budgets need three.
+  for (let round = 0; round < 4 + 3; round++) await other.reconcile();
+  expect([...kinds].sort()).toEqual(['budgets', 'idempotency_keys', 'mails', 'sessions']);
+  expect(finds).toBe(46);
+});
+
 test('what has expired is removed in batches, between which an instance serves requests', async () => {
   const commands: Op[] = [];
   const recording: Executor = {

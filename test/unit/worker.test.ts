@@ -161,7 +161,9 @@ describe('an isolate', () => {
       checkpoints.count({ due_at: past }),
       mails.count({ due_at: past }),
     ]);
-    expect(left).toEqual(left.map(() => BACKLOG - 80));
+    // Four rounds: of 20 of each kind, and of 100 names that late writes are looked for at.
+    const rest = BACKLOG - 80;
+    expect(left).toEqual([rest, 0, rest, rest, rest]);
   });
 
   test('does not serve with an invalid variable, and its log names the variable', async () => {
