@@ -120,7 +120,8 @@ export function routeGroup(tag: string) {
         },
         ...definition.responses,
         ...refusals([
-          ...(body ? ([400, 413, 415, 422] as const) : []),
+          400,
+          ...(body ? ([413, 415, 422] as const) : []),
           ...(query ? ([422] as const) : []),
           ...(action ? ([401, 403] as const) : []),
           ...(limit || isChange ? ([429] as const) : []),
