@@ -26,8 +26,8 @@ export const boundedBody = createMiddleware<Env>(async (c, next) => {
 });
 
 /**
- * Lets through, parsed, what is JSON, says so, is not nested too deep and has one meaning: bytes that are not UTF-8, and a name
- * twice in one object, are read in different ways by a proxy and by this service (RFC 7493, sections 2.1 and 2.3).
+ * Lets through, parsed, what is JSON, says so, is not nested too deep and has one meaning: bytes that are not UTF-8, and
+ * a name twice in one object, are read in different ways by a proxy and by this service (RFC 7493, sections 2.1 and 2.3).
  * Answers 415 and 400.
  */
 export const jsonBody = createMiddleware<Env>(async (c, next) => {

@@ -58,7 +58,8 @@ export async function makeChange(
 
 /**
  * Changes an admin as the token of a mail permits. Every session, and every other token of the account as it was, ends:
- * nothing but this ends the tokens of resets. The change itself ends the token: a refusal, or a crash before it, leaves the token good.
+ * nothing but this ends the tokens of resets. The change itself ends the token: a refusal, or a crash before it, leaves
+ * the token good.
  * @param changeOf the change of the admin as it is when it is made
  * @throws {DomainError} invalid_one_time_token, admin_email_taken, operation_in_progress, conflict
  */

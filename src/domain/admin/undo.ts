@@ -49,7 +49,7 @@ export async function undoChange(context: Context, { token }: { readonly token: 
   });
 }
 
-/** Removes the mails that an earlier undo has ended. The next one takes its place on the admin: they must not be good then. */
+/** Removes the mails that an earlier undo has ended: the next one takes its place, and they must not be good then. */
 async function forgetUndone(context: Context, { _id: admin_id, undone }: AdminDocument): Promise<void> {
   if (undone === undefined) return;
   const ended = { kind: 'email_changed', admin_id, 'undo.version': { $gte: undone.from, $lte: undone.to } };
