@@ -10,6 +10,7 @@ import { insertMail, tokenMail } from '../../src/domain/outbox/outbox.ts';
 import type { MailKind } from '../../src/domain/outbox/schema.ts';
 import { reconcile } from '../../src/domain/reconcile.ts';
 import { beginSecondFactor, confirmSecondFactor, removeSecondFactor } from '../../src/domain/second-factor/change.ts';
+import type { Principal } from '../../src/domain/session/schema.ts';
 import { openSqliteFile } from '../../src/platform/sqlite-node.ts';
 import type { Executor } from '../../src/store/port.ts';
 import { createSqliteExecutor } from '../../src/store/sqlite/executor.ts';
@@ -126,14 +127,12 @@ describe('mails to one address', () => {
       beforeEach(() => {
         context = createInstance(executor, required ? { REQUIRE_VERIFIED_EMAIL: required } : {}, { time }).context;
       });
+      const begin = (principal: Principal) => beginSecondFactor(context, { principal, current_password: PASSWORD });
 
       test('come, where they bring a token that undoes it, or there is no change by a stolen token', async () => {
         const { admin, organization } = await accountOf('Mine', { email_verified: false });
         const principal = () => principalOf(context, organization._id, admin._id);
-        const { secret } = await beginSecondFactor(context, {
-          principal: await principal(),
-          current_password: PASSWORD,
-        });
+        const { secret } = await begin(await principal());
         for (let index = 1; index <= 5; index++) await create(`Bait ${index}`);
         const before = await context.master.admins.findOne({ _id: admin._id });
         const mails = await context.master.mails.find({}, { sort: { _id: 1 } });
@@ -162,10 +161,7 @@ describe('mails to one address', () => {
       test('are left out, where they bring no token, and stop no change', async () => {
         const { admin, organization } = await accountOf('Factor', { email_verified: false });
         const principal = () => principalOf(context, organization._id, admin._id);
-        const { secret } = await beginSecondFactor(context, {
-          principal: await principal(),
-          current_password: PASSWORD,
-        });
+        const { secret } = await begin(await principal());
         const code = codeOf(secret, { at: time.clock().getTime() });
         const { recovery_codes } = await confirmSecondFactor(context, { principal: await principal(), code });
         for (let index = 1; index <= 5; index++) await create(`Bait ${index}`);
